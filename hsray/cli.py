@@ -1,0 +1,207 @@
+"""The command line. No logic here, and nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsray.errors import HsrayError
+
+app = typer.Typer(
+    name="hsray",
+    help="Where should prior knowledge for hyperspectral imaging come from, and how many labels does it save?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+
+Data = Annotated[
+    Path, typer.Option("--data", envvar="HSRAY_DATA", help="Folder of prepared datasets.", show_default=True)
+]
+Runs = Annotated[Path, typer.Option("--runs", envvar="HSRAY_RUNS", help="Folder of sweeps: ledger, logs, checkpoints.")]
+Uri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow: a server or a store.")]
+DATA, RUNS, URI = Path("data"), Path("runs"), "sqlite:///mlflow.db"
+
+
+class Format(StrEnum):
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+class Nan(StrEnum):
+    refuse = "refuse"
+    zero = "zero"
+    drop_band = "drop-band"
+
+
+class Task(StrEnum):
+    segmentation = "segmentation"
+    spectral = "spectral"
+
+
+@app.command()
+def prepare(
+    source: Annotated[str, typer.Argument(help="hyko2, hsidrive, hcv2, hcv2-iros2024, or a TOML file of your own.")],
+    raw: Annotated[Path | None, typer.Argument(help="Folder of the raw files (benchmark datasets).")] = None,
+    data: Data = DATA,
+    name: Annotated[str | None, typer.Option(help="Name of the prepared dataset.")] = None,
+    nan: Annotated[Nan, typer.Option(help="What to do with NaN and infinite values.")] = Nan.refuse,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a prepared dataset.")] = False,
+) -> None:
+    """Turn raw files into a prepared dataset. Interrupted? The same command goes on.
+
+    Examples: `hsray prepare hyko2 ~/raw/hyko2` · `hsray prepare field.toml --data /data/hsi`
+    """
+    from hsray.commands import prepare_dataset
+
+    prepare_dataset(source, raw, data, name=name, nan=nan.value, overwrite=overwrite)
+
+
+@app.command()
+def inspect(
+    dataset: Annotated[str, typer.Argument(help="Name under the data folder, or a path.")],
+    data: Data = DATA,
+    picture: Annotated[Path | None, typer.Option(help="Where to write pseudo-RGB beside labels (PNG).")] = None,
+) -> None:
+    """Print bands, wavelengths, splits and class shares of a prepared dataset; write a picture of it.
+
+    Example: `hsray inspect indian-pines --picture indian-pines.png`
+    """
+    from hsray.commands import inspect_dataset
+
+    inspect_dataset(dataset, data, picture)
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(help="YAML file of sources, model and schedule.")],
+    out: Annotated[Path, typer.Option(help="Weights to write; metadata and model card lie beside them.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder that the recipe's files are relative to.")] = DATA,
+) -> None:
+    """Pretrain a spectral encoder by masked reconstruction. Interrupted? The same command goes on.
+
+    Example: `hsray pretrain experiments/pretrain-small.yaml --data spectra --out weights/mine.safetensors`
+    """
+    from hsray.commands import pretrain_encoder
+
+    pretrain_encoder(recipe, data, out)
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Argument(help="Name under the data folder, or a path.")],
+    strategy: Annotated[str, typer.Argument(help="Name of a strategy.")],
+    out: Annotated[Path, typer.Option(help="Folder for log, checkpoint, weights and confusion matrices.")],
+    data: Data = DATA,
+    task: Annotated[Task, typer.Option()] = Task.segmentation,
+    fraction: Annotated[str, typer.Option(help="Share of the training images, or official:<percent>.")] = "1.0",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, as key=value; repeatable.")] = None,
+) -> None:
+    """Train one configuration, without a sweep, and read the test set once.
+
+    Example: `hsray train indian-pines runet --out runs/one --set epochs=20 --set decoder.width=16`
+    """
+    from hsray.commands import train_once
+
+    train_once(dataset, strategy, out, data, task.value, fraction, seed, set_ or [])
+
+
+@app.command()
+def plan(experiment: Path, data: Data = DATA, runs: Runs = RUNS) -> None:
+    """Print the cells of an experiment and what each still needs, or all its problems. Nothing is written.
+
+    Example: `hsray plan experiments/demo.yaml`
+    """
+    from hsray.commands import print_plan
+
+    print_plan(experiment, data, runs)
+
+
+@app.command()
+def sweep(experiment: Path, data: Data = DATA, runs: Runs = RUNS, tracking_uri: Uri = URI) -> None:
+    """Run an experiment: tune every cell, train the winners under each seed. The same command again goes on.
+
+    On a cluster, set `RAY_ADDRESS` and `MLFLOW_TRACKING_URI`, with `--data` and `--runs` on a shared file system.
+
+    Example: `hsray sweep experiments/demo.yaml`
+    """
+    from hsray.commands import run_sweep
+
+    run_sweep(experiment, data, runs, tracking_uri)
+
+
+@app.command()
+def leaderboard(
+    experiment: Annotated[str, typer.Argument(help="The sweep's name, which is its MLflow experiment's.")],
+    tracking_uri: Uri = URI,
+    format: Annotated[Format, typer.Option("--format", help="How the table is printed.")] = Format.table,
+    picture: Annotated[Path | None, typer.Option(help="Write scores by fraction and predictions (PNG).")] = None,
+) -> None:
+    """Print the comparison from MLflow: means and intervals over seeds, trials, cost.
+
+    Example: `hsray leaderboard demo --format markdown`
+    """
+    from hsray.leaderboard import figure, print_table
+
+    print_table(experiment, tracking_uri, format.value)
+    if picture is not None:
+        figure(experiment, tracking_uri, picture)
+
+
+@app.command()
+def demo(
+    data: Data = DATA,
+    runs: Runs = RUNS,
+    tracking_uri: Uri = URI,
+    picture: Annotated[Path, typer.Option(help="Where to write the picture.")] = Path("demo.png"),
+    quick: Annotated[bool, typer.Option("--quick", help="A reduced budget: shows that all works.")] = False,
+) -> None:
+    """Compare three ways of transfer on a real scene (Indian Pines), in minutes, on a laptop.
+
+    Example: `hsray demo`
+    """
+    from hsray.demo import run_demo
+
+    run_demo(data, runs, tracking_uri, picture, quick=quick)
+
+
+def main() -> None:
+    """Entry point: errors become a message and an exit code (1 = the work failed, 2 = the request was wrong)."""
+    try:
+        app(standalone_mode=True)
+    except HsrayError as error:
+        _print_error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _print_error("interrupted\n  do:    run the same command again: it goes on from here")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 (the last resort: a user never sees a traceback)
+        log = Path("hsray-error.log").resolve()
+        log.write_text(traceback.format_exc(), "utf-8")
+        _print_error(
+            f"this should not have happened: {type(error).__name__}: {error}\n  where: {log}\n"
+            "  do:    please report it with that file"
+        )
+        sys.exit(1)
+
+
+def _print_error(message: str) -> None:
+    label = "\033[1;31merror:\033[0m" if sys.stderr.isatty() else "error:"
+    print(f"{label} {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""A picture of predictions: the blocks of a scene put back in their places, or one telling image."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsray.datasets.pseudorgb import rgb_bands
+from hsray.datasets.store import SPLITS, CubeStore
+
+_BLOCK = re.compile(r"^r(\d+)c(\d+)$")
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """Maps of one size: pseudo-RGB (H, W, 3) uint8, labels and predictions (H, W), `ignore_id` where there is none."""
+
+    rgb_HW3: np.ndarray
+    labels_HW: np.ndarray
+    prediction_HW: np.ndarray
+
+
+def shown_images(store: CubeStore) -> list[str]:
+    """Test images worth showing: all blocks of a scene, else the image with most classes; none for loose spectra."""
+    names = store.images("test")
+    if names and all(_BLOCK.match(name) for name in names):
+        return names
+    statistics = store.statistics("test")
+    if not names or int(statistics.shapes_N2.min(axis=1).max()) < 8:
+        return []
+    present_NK = statistics.class_pixels_NK > 0
+    present_NK[:, store.ignore_id] = False
+    return [names[int(present_NK.sum(axis=1).argmax())]]
+
+
+def mosaic(store: CubeStore, split: str, predictions: dict[str, np.ndarray]) -> Mosaic:
+    """Put predicted label maps (by image) beside labels and pseudo-RGB; blocks of a scene lie where they belong."""
+    if not all(_BLOCK.match(image) for image in predictions):
+        image, predicted_HW = next(iter(predictions.items()))
+        labels_HW = np.asarray(store.labels_HW(split, image))
+        return Mosaic(_rgb([store.cube_HWC(split, image)], store)[0], labels_HW, predicted_HW)
+    places = {(name, s): _BLOCK.match(name) for s in SPLITS for name in store.images(s)}
+    grid = {key: (int(match[1]), int(match[2])) for key, match in places.items() if match}
+    rows = _offsets({row: store.shape_HWC(s, name)[0] for (name, s), (row, _) in grid.items()})
+    columns = _offsets({column: store.shape_HWC(s, name)[1] for (name, s), (_, column) in grid.items()})
+    size = rows[-1], columns[-1]
+    labels_HW = np.full(size, store.ignore_id)
+    prediction_HW = np.full(size, store.ignore_id)
+    rgb_HW3 = np.full((*size, 3), 40, np.uint8)
+    cubes = _rgb([store.cube_HWC(s, name) for name, s in grid], store)
+    for ((name, s), (row, column)), block_HW3 in zip(grid.items(), cubes, strict=True):
+        height, width = block_HW3.shape[:2]
+        area = slice(rows[row], rows[row] + height), slice(columns[column], columns[column] + width)
+        rgb_HW3[area] = block_HW3
+        if s == split and name in predictions:
+            labels_HW[area] = store.labels_HW(s, name)
+            prediction_HW[area] = predictions[name]
+    return Mosaic(rgb_HW3, labels_HW, prediction_HW)
+
+
+def _offsets(sizes: dict[int, int]) -> np.ndarray:
+    """Where each row or column of blocks starts, and the end; one without a block is as wide as the widest."""
+    widest = max(sizes.values())
+    return np.cumsum([0, *(sizes.get(index, widest) for index in range(max(sizes) + 1))])
+
+
+def _rgb(cubes: list[np.ndarray], store: CubeStore) -> list[np.ndarray]:
+    """Pseudo-RGB of cubes under one stretch, from the 2nd to the 98th percentile of each channel."""
+    bands = list(rgb_bands(store.wavelengths_nm))
+    planes = [np.asarray(cube_HWC[..., bands], dtype=np.float32) for cube_HWC in cubes]
+    low, high = np.percentile(np.concatenate([plane.reshape(-1, 3) for plane in planes]), [2, 98], axis=0)
+    scaled = [np.clip((plane - low) / np.maximum(high - low, 1e-9), 0, 1) for plane in planes]
+    return [(plane * 255).round().astype(np.uint8) for plane in scaled]

@@ -1,0 +1,183 @@
+"""From the cube store to batches. Everything random is drawn from (seed, epoch, sample), so that the same batches
+come out whatever the number of loader processes or of workers that share them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hsray.datasets.store import CubeStore
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Raw channels of a dataset: those of one store, or features with the bands beside them, stacked in order."""
+
+    sources: tuple[tuple[CubeStore, tuple[int, ...] | None], ...]
+
+    @property
+    def store(self) -> CubeStore:
+        return self.sources[0][0]
+
+    def block_HWC(self, split: str, image: str, rows: slice, columns: slice) -> np.ndarray:
+        """A rectangle of one image, float32; only its own part of the file is read."""
+        parts = []
+        for store, channels in self.sources:
+            part = store.cube_HWC(split, image)[rows, columns]
+            parts.append(np.array(part if channels is None else part[..., list(channels)], dtype=np.float32))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+    def labels_HW(self, split: str, image: str) -> np.ndarray:
+        return self.store.labels_HW(split, image)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One worker's part of every global batch."""
+
+    rank: int = 0
+    world: int = 1
+
+
+def _global_batches(count: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """A seeded order cut into even batches: a last batch of one sample would break batch norm."""
+    order = np.random.default_rng((seed, epoch)).permutation(count)
+    return np.array_split(order, max(1, -(-count // batch)))
+
+
+class CropBatches:
+    """Random crops of the training images: x_BCHW float32, labels_BHW int64 (padded with the ignored id)."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        subset: Sequence[int],
+        *,
+        batch: int,
+        crop: int | None,
+        crops_per_image: int,
+        flip: float,
+        seed: int,
+        shard: Shard = Shard(),
+        loaders: int = 0,
+    ) -> None:
+        images = reader.store.images("train")
+        self._samples = _Crops(reader, [images[i] for i in subset], crop, crops_per_image, flip, seed)
+        self._batch, self._seed, self._shard, self._loaders = batch, seed, shard, loaders
+
+    @property
+    def updates(self) -> int:
+        return max(1, -(-len(self._samples) // self._batch))
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        world, rank = self._shard.world, self._shard.rank
+        keys = [
+            # A worker without a sample of its own still takes part in the update, with nothing labelled.
+            [(epoch, int(index)) for index in batch[rank::world]] or [(epoch, -1)]
+            for batch in _global_batches(len(self._samples), self._batch, self._seed, epoch)
+        ]
+        loader = DataLoader(
+            self._samples,
+            batch_sampler=keys,
+            collate_fn=self._samples.collate,
+            num_workers=self._loaders,
+            generator=torch.Generator(),  # leaves the global random state alone
+        )
+        yield from loader
+
+
+class _Crops(Dataset):
+    def __init__(self, reader: Reader, images: list[str], crop: int | None, repeats: int, flip: float, seed: int):
+        self.reader, self.images, self.crop, self.repeats = reader, images, crop, repeats
+        self.flip, self.seed, self.ignore = flip, seed, reader.store.ignore_id
+
+    def __len__(self) -> int:
+        return len(self.images) * self.repeats
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        epoch, index = key
+        image = self.images[index % len(self.images)]
+        labels_HW = self.reader.labels_HW("train", image)
+        height, width = labels_HW.shape
+        draw = np.random.default_rng((self.seed, epoch, max(index, 0)))
+        tall, wide = (min(self.crop or height, height), min(self.crop or width, width))
+        top, left = int(draw.integers(height - tall + 1)), int(draw.integers(width - wide + 1))
+        rows, columns = slice(top, top + tall), slice(left, left + wide)
+        block_HWC = self.reader.block_HWC("train", image, rows, columns)
+        labels = np.asarray(labels_HW[rows, columns], dtype=np.int64)
+        if index < 0:
+            labels = np.full_like(labels, self.ignore)
+        if draw.random() < self.flip:
+            block_HWC, labels = block_HWC[:, ::-1], labels[:, ::-1]
+        return block_HWC, labels
+
+    def collate(self, samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
+        tall = max(labels.shape[0] for _, labels in samples)
+        wide = max(labels.shape[1] for _, labels in samples)
+        x_BHWC = np.zeros((len(samples), tall, wide, samples[0][0].shape[-1]), dtype=np.float32)
+        y_BHW = np.full((len(samples), tall, wide), self.ignore, dtype=np.int64)
+        for number, (block, labels) in enumerate(samples):
+            x_BHWC[number, : labels.shape[0], : labels.shape[1]] = block
+            y_BHW[number, : labels.shape[0], : labels.shape[1]] = labels
+        return torch.from_numpy(x_BHWC).permute(0, 3, 1, 2), torch.from_numpy(y_BHW)
+
+
+class SpectraBatches:
+    """Labelled pixels alone ("patch size 1"): x_BC float32, labels_B int64.
+
+    Of each image at most `pixels_per_image` pixels are used an epoch, drawn anew every epoch where there are more.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        subset: Sequence[int],
+        *,
+        batch: int,
+        pixels_per_image: int | None,
+        seed: int,
+        shard: Shard = Shard(),
+    ) -> None:
+        self._reader, self._batch, self._seed, self._shard = reader, batch, seed, shard
+        names = reader.store.images("train")
+        self._images = [names[i] for i in subset]
+        self._limit = pixels_per_image
+        histogram = reader.store.statistics("train").class_pixels_NK[list(subset)].copy()
+        histogram[:, reader.store.ignore_id] = 0
+        labelled_N = histogram.sum(axis=1)
+        self._count = int(np.minimum(labelled_N, pixels_per_image or labelled_N.max(initial=0)).sum())
+        self._whole = pixels_per_image is None or bool((labelled_N <= pixels_per_image).all())
+        self._pool: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def updates(self) -> int:
+        return max(1, -(-self._count // self._batch))
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._pool is None or not self._whole:
+            self._pool = self._gather(epoch)
+        x_NC, y_N = self._pool
+        for batch in _global_batches(len(y_N), self._batch, self._seed, epoch):
+            mine = torch.from_numpy(batch[self._shard.rank :: self._shard.world])
+            if len(mine):
+                yield x_NC[mine], y_N[mine]
+            else:
+                yield x_NC[:1], torch.full((1,), self._reader.store.ignore_id)
+
+    def _gather(self, epoch: int) -> tuple[Tensor, Tensor]:
+        spectra, labels = [], []
+        for number, image in enumerate(self._images):
+            labels_HW = self._reader.labels_HW("train", image)
+            places = np.flatnonzero(labels_HW.ravel() != self._reader.store.ignore_id)
+            if self._limit is not None and len(places) > self._limit:
+                draw = np.random.default_rng((self._seed, epoch, number))
+                places = np.sort(draw.choice(places, self._limit, replace=False))
+            block_HWC = self._reader.block_HWC("train", image, slice(None), slice(None))
+            spectra.append(block_HWC.reshape(-1, block_HWC.shape[-1])[places])
+            labels.append(labels_HW.ravel()[places].astype(np.int64))
+        return torch.from_numpy(np.concatenate(spectra)), torch.from_numpy(np.concatenate(labels))

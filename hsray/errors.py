@@ -1,0 +1,46 @@
+"""The errors a user meets. Each says what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class HsrayError(Exception):
+    """The work failed (exit code 1)."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, do: str | None = None) -> None:
+        self.what, self.where, self.do = what, where, do
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.do:
+            lines.append(f"  do:    {self.do}")
+        return "\n".join(lines)
+
+    def __reduce__(self):  # Ray pickles errors; keyword-only arguments need a hand.
+        return _rebuild, (type(self), self.what, self.where, self.do)
+
+
+class RequestError(HsrayError):
+    """What was asked for cannot be done as asked (exit code 2); nothing was written."""
+
+    exit_code = 2
+
+
+class TrainingFailed(HsrayError):
+    """A run ended by its own doing, such as a loss that is not finite. It counts, and the sweep goes on."""
+
+
+def _rebuild(cls: type[HsrayError], what: str, where: str | None, do: str | None) -> HsrayError:
+    return cls(what, where=where, do=do)
+
+
+def problems(found: list[RequestError], heading: str) -> RequestError:
+    """One error out of all problems found, so that a user mends them in one go."""
+    if len(found) == 1:
+        return found[0]
+    body = "\n".join(f"{number}. {problem}" for number, problem in enumerate(found, 1))
+    return RequestError(f"{heading}: {len(found)} problems\n{body}")

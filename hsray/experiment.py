@@ -1,0 +1,190 @@
+"""The experiment file: what a sweep compares, what it tunes, and for how long. Every error is reported at once."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from hsray.errors import RequestError, problems
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dimension(_Strict):
+    """A searched hyperparameter: exactly one of `log`, `uniform`, `int`, `choice`; `when` makes it conditional."""
+
+    log: tuple[float, float] | None = Field(None, description="low and high of a log-uniform number")
+    uniform: tuple[float, float] | None = Field(None, description="low and high of a uniform number")
+    whole: tuple[int, int] | None = Field(None, alias="int", description="low and high of a whole number, inclusive")
+    choice: list[str | bool | int | float | None] | None = Field(None, min_length=1, description="one of these")
+    when: dict[str, str | bool | int | float] | None = Field(None, description="only where these have these values")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Dimension:
+        given = [kind for kind in ("log", "uniform", "whole", "choice") if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of log, uniform, int, choice")
+        bounds = self.log or self.uniform or self.whole
+        if bounds and not bounds[0] < bounds[1]:
+            raise ValueError(f"the low end {bounds[0]} is not below the high end {bounds[1]}")
+        if self.log and self.log[0] <= 0:
+            raise ValueError("a log range starts above 0")
+        return self
+
+
+class Budget(_Strict):
+    """The same for every cell. `trials: N` means up to N in all, however often the sweep is started."""
+
+    trials: int = Field(20, ge=1)
+    epochs: int = Field(200, ge=1)
+    patience: int | None = Field(30, ge=1, description="epochs without a better validation Jaccard; null: never stop")
+    grace: int | None = Field(
+        None, ge=1, description="first rung of the bracket in epochs; left out: a ninth of epochs"
+    )
+    factor: int = Field(3, ge=2, description="of so many trials at a rung, one goes on")
+    halving: bool = Field(True, description="false: every trial trains to its end")
+
+    @property
+    def first_rung(self) -> int:
+        return self.grace or max(1, self.epochs // self.factor**2)
+
+
+class Final(_Strict):
+    """The winners are trained again under seeds 0 … seeds-1 and read once on the test set."""
+
+    seeds: int = Field(10, ge=0)
+
+
+class Resources(_Strict):
+    """What one run gets. `gpus: auto` is one a worker where there are GPUs, else none; shares (0.5) are allowed."""
+
+    workers: int = Field(1, ge=1)
+    gpus: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    cpus: Annotated[float, Field(gt=0)] = 1
+    concurrent: int | None = Field(None, ge=1, description="most runs at a time; left out: as many as fit")
+
+
+class Experiment(_Strict):
+    """An experiment file."""
+
+    name: str = Field(pattern=NAME)
+    task: Literal["segmentation", "spectral"]
+    axes: dict[str, list[Any]] = Field(description="what the table compares: every combination is a cell")
+    search: dict[str, Dimension] = Field(default_factory=dict, description="what is tuned inside every cell")
+    fixed: dict[str, Any] = Field(default_factory=dict, description="hyperparameters that are the same everywhere")
+    budget: Budget = Budget()
+    final: Final = Final()
+    resources: Resources = Resources()
+
+    @field_validator("axes")
+    @classmethod
+    def _axes_hold_something(cls, axes: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        empty = [name for name, values in axes.items() if not values]
+        if empty:
+            raise ValueError(f"the axis {', '.join(empty)} is empty; give it at least one value or remove it")
+        missing = [name for name in ("dataset", "strategy") if name not in axes]
+        if missing:
+            raise ValueError(f"the axis {' and '.join(missing)} is missing; a list with one value is enough")
+        for name, values in axes.items():
+            texts = [json.dumps(value, sort_keys=True, default=str) for value in values]
+            if len(set(texts)) < len(texts):
+                raise ValueError(f"the axis {name} names a value twice")
+        return axes
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Experiment:
+        for first, second in (("axes", "search"), ("axes", "fixed"), ("search", "fixed")):
+            both = sorted(set(getattr(self, first)) & set(getattr(self, second)))
+            if both:
+                raise ValueError(f"{', '.join(both)} stands in both {first} and {second}; keep one")
+        known: set[str] = set()
+        for name, dimension in self.search.items():
+            for condition, value in (dimension.when or {}).items():
+                choices = self.search[condition].choice if condition in known else self.axes.get(condition)
+                if choices is None and condition not in self.fixed:
+                    raise ValueError(f"search.{name}.when: {condition} is no axis and is not searched before {name}")
+                if choices is not None and value not in choices:
+                    raise ValueError(f"search.{name}.when: {condition} is never {value!r}")
+            known.add(name)
+        if "fraction" in self.search and self.search["fraction"].choice is None:
+            raise ValueError("search.fraction: a searched fraction is a choice, such as {choice: [0.1, 0.5, 1.0]}")
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: 1e-5 is a number, and a key that stands twice is an error."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    twice = {str(key) for key in keys if keys.count(key) > 1}
+    if twice:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"the key {', '.join(sorted(twice))} stands twice", node.start_mark
+        )
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read and check an experiment file.
+
+    Raises:
+        RequestError: the file is not there or not YAML; or all problems of its content in one message.
+    """
+    try:
+        content = yaml.load(path.read_text("utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise RequestError(f"there is no experiment file '{path}'", do="check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise RequestError(f"this is not a YAML file: {error}", where=str(path), do="mend the file") from None
+    if not isinstance(content, dict):
+        raise RequestError("an experiment file is a mapping", where=str(path), do="see experiments/ for examples")
+    return parse_experiment(content, str(path))
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`key=value` with the value read as in an experiment file: `lr=1e-3` → ("lr", 0.001). Raises RequestError."""
+    key, found, value = text.partition("=")
+    if not found or not key:
+        raise RequestError(f"'{text}' is not key=value", where="--set", do="write for example --set lr=1e-3")
+    return key, yaml.load(value, Loader=_Loader)
+
+
+def parse_experiment(content: dict[str, Any], where: str = "experiment") -> Experiment:
+    """Check the content of an experiment file. Raises RequestError with all problems."""
+    try:
+        return Experiment.model_validate(content)
+    except ValidationError as error:
+        raise problems([_problem(e, where) for e in error.errors()], f"{where} is not a valid experiment") from None
+
+
+def _problem(error: Any, where: str) -> RequestError:
+    dotted = ".".join(map(str, error["loc"]))
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        model: dict[str, type[BaseModel]] = {"": Experiment, "budget": Budget, "final": Final, "resources": Resources}
+        parent = str(error["loc"][0]) if len(error["loc"]) > 1 else ""
+        owner: type[BaseModel] = Dimension if parent == "search" else model.get(parent, Experiment)
+        fields = ", ".join(field.alias or name for name, field in owner.model_fields.items())
+        return RequestError(f"unknown key '{error['loc'][-1]}'", where=f"{where}: {dotted}", do=f"known keys: {fields}")
+    if error["type"] == "missing":
+        return RequestError(f"the key '{error['loc'][-1]}' is missing", where=f"{where}: {dotted}", do="add it")
+    got = "" if isinstance(error.get("input"), dict | list) else f" (got {error.get('input')!r})"
+    return RequestError(f"{message}{got}", where=f"{where}: {dotted}" if dotted else where)

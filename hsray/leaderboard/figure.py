@@ -1,0 +1,222 @@
+"""One picture of an experiment: scores by fraction, and what the strategies predict beside the label map."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from hsray.errors import RequestError
+from hsray.leaderboard.runs import load
+from hsray.leaderboard.table import table
+from hsray.tracking.client import answering, open_client
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
+
+PREDICTIONS = "predictions.npz"
+# Okabe and Ito's palette, told apart by the colour-blind; black comes last.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "os^Dvp*"
+UNLABELLED = (58, 58, 58)
+INK, FAINT = "#222222", "#8a8a8a"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The picture file of one final: rgb (H, W, 3), labels and prediction (H, W), class_rgb (K, 3)."""
+
+    strategy: str
+    rgb: np.ndarray
+    labels: np.ndarray
+    prediction: np.ndarray
+    class_rgb: np.ndarray
+    class_names: list[str]
+    ignore_id: int
+    score: float
+
+
+def figure(experiment: str, uri: str, path: Path) -> None:
+    """Draw mean Jaccard by fraction with its intervals, and the predictions of one final of every strategy, as PNG.
+
+    Of several datasets the first is drawn. Predictions are those of the lowest seed at the largest fraction.
+
+    Raises:
+        RequestError: MLflow does not answer, has no such experiment, or there is no final to draw.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    runs = load(experiment, uri)
+    board = table(runs)
+    if not len(board.rows):
+        raise RequestError(
+            f"no final of '{experiment}' is complete, so there is nothing to draw",
+            where=f"MLflow experiment {experiment}",
+            do="wait for the finals; hsray leaderboard says what is missing",
+        )
+    dataset = board.rows["dataset"][0]
+    rows = board.rows.filter(pl.col("dataset") == dataset)
+    shown = _predictions(runs, rows, uri)
+    numbers = _numbers(rows)
+    style: Any = {"font.size": 9, "axes.edgecolor": FAINT, "text.color": INK, "axes.labelcolor": INK}
+    with mpl.rc_context(style):
+        if shown:
+            columns, lines, height = _grid(shown)
+            drawing = Figure(figsize=(5.0 + 2.1 * columns, height), dpi=160, layout="constrained")
+            left, right = drawing.subfigures(1, 2, width_ratios=[5.0, 2.1 * columns], wspace=0.02).tolist()  # type: ignore[union-attr]
+            _draw_scores(left.subplots(), rows, dataset, numbers)
+            right.suptitle(
+                f"predictions of one final each, {_last_fraction(rows)} of the training images",
+                x=0.01, ha="left", fontsize=10.5, fontweight="bold",
+            )  # fmt: skip
+            _draw_predictions(right, shown, numbers, columns, lines)
+        else:
+            drawing = Figure(figsize=(5.6, 4.4), dpi=160, layout="constrained")
+            _draw_scores(drawing.subplots(), rows, dataset, numbers)
+        drawing.savefig(path)
+
+
+def _numbers(rows: pl.DataFrame) -> dict[str, int]:
+    """The same number, hence colour and mark, for a strategy everywhere."""
+    return {strategy: number % len(COLOURS) for number, strategy in enumerate(sorted(rows["strategy"].unique()))}
+
+
+def _draw_scores(axes: Axes, rows: pl.DataFrame, dataset: str, numbers: dict[str, int]) -> None:
+    places = _places(rows)
+    ends: list[tuple[float, float, str, str]] = []
+    for strategy, number in numbers.items():
+        of_strategy = rows.filter(pl.col("strategy") == strategy).sort("official", "fraction_percent", "jaccard_macro")
+        of_strategy = of_strategy.unique(["official", "fraction_percent"], keep="last", maintain_order=True)
+        shift = (number - (len(numbers) - 1) / 2) * 0.035
+        x = [places[label] + shift for label in of_strategy["fraction"]]
+        y = of_strategy["jaccard_macro"].to_list()
+        low = [end if end is not None else mean for end, mean in zip(of_strategy["jaccard_macro_low"], y, strict=True)]
+        axes.errorbar(
+            x, y, yerr=[np.subtract(y, low)] * 2, color=COLOURS[number], marker=MARKERS[number], markersize=6,
+            linewidth=1.8, elinewidth=1.1, capsize=3, markeredgecolor="white", markeredgewidth=0.8,
+        )  # fmt: skip
+        ends.append((x[-1], y[-1], strategy, COLOURS[number]))
+    axes.margins(x=0.08, y=0.12)
+    _label_ends(axes, ends)
+    axes.set_xticks(list(places.values()), list(places))
+    axes.set_xlabel("training images used")
+    axes.set_ylabel("mean Jaccard on the test set (%)")
+    axes.set_title(f"{dataset}: what a label buys", loc="left", fontsize=10.5, fontweight="bold")
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, length=3)
+
+
+def _places(rows: pl.DataFrame) -> dict[str, float]:
+    """Where each fraction stands: its logarithm, since labels are bought in multiples, but no two too near."""
+    ordered = rows.select("fraction", "official", "fraction_percent").unique().sort("official", "fraction_percent")
+    places: dict[str, float] = {}
+    last, previous = 0.0, None
+    for label, official, value in ordered.iter_rows():
+        doublings = np.log2(value / previous) if previous and not official else 1.0
+        last += float(np.clip(doublings, 0.6, 2.0)) if places else 0.0
+        places[label], previous = last, value
+    return places
+
+
+def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Write each line's name at its right end, moved apart where they would touch."""
+    low, high = axes.get_ylim()
+    gap = (high - low) * 0.055
+    right = max(x for x, *_ in ends)
+    height = -np.inf
+    for _, y, strategy, colour in sorted(ends, key=lambda end: end[1]):
+        height = max(y, height + gap)
+        axes.annotate(
+            strategy, (right, height), xytext=(9, 0), textcoords="offset points", color=colour,
+            va="center", fontweight="bold", annotation_clip=False,
+        )  # fmt: skip
+
+
+def _grid(shown: list[Shown]) -> tuple[int, int, float]:
+    """Columns, lines and the figure's height in inches for the panels and one place for the classes."""
+    height, width = shown[0].labels.shape
+    panels = len(shown) + 3
+    columns = 2 if width > 1.8 * height else 3
+    lines = -(-panels // columns)
+    return columns, lines, float(np.clip(lines * (2.1 * height / width + 0.3) + 0.4, 3.9, 8.0))
+
+
+def _draw_predictions(part: FigureBase, shown: list[Shown], numbers: dict[str, int], columns: int, lines: int) -> None:
+    first = shown[0]
+    panels = [("pseudo-RGB", first.rgb, INK), ("labels", _coloured(first.labels, first), INK)]
+    for one in shown:
+        kept = np.where(one.labels == one.ignore_id, one.ignore_id, one.prediction)
+        panels.append(
+            (f"{one.strategy}  {100 * one.score:.1f} %", _coloured(kept, one), COLOURS[numbers[one.strategy]])
+        )
+    grid = part.subplots(lines, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, (title, image, colour) in zip(grid, panels, strict=False):
+        axes.imshow(image, interpolation="nearest")
+        axes.set_title(title, fontsize=9, color=colour, loc="left", pad=3)
+    _draw_classes(grid[len(panels)], first)
+
+
+def _draw_classes(axes: Axes, shown: Shown) -> None:
+    from matplotlib.patches import Patch
+
+    present = [int(label) for label in np.unique(shown.labels) if label != shown.ignore_id]
+    marks = [Patch(color=_hex(shown.class_rgb[label]), label=shown.class_names[label]) for label in present]
+    marks.append(Patch(color=_hex(UNLABELLED), label="unlabelled"))
+    axes.legend(
+        handles=marks, loc="upper left", bbox_to_anchor=(0, 1), ncols=1 if len(marks) < 9 else 2, frameon=False,
+        fontsize=7 if len(marks) < 9 else 6, handlelength=1, handleheight=1, columnspacing=0.8, borderaxespad=0,
+    )  # fmt: skip
+
+
+def _hex(rgb: Sequence[int] | np.ndarray) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*(int(part) for part in rgb))
+
+
+def _coloured(labels: np.ndarray, shown: Shown) -> np.ndarray:
+    colours = np.vstack([shown.class_rgb, UNLABELLED]).astype(np.uint8)
+    return colours[np.where(labels == shown.ignore_id, len(shown.class_rgb), labels)]
+
+
+def _last_fraction(rows: pl.DataFrame) -> str:
+    return rows.sort("official", "fraction_percent", descending=[True, False])["fraction"][-1]
+
+
+def _predictions(runs: pl.DataFrame, rows: pl.DataFrame, uri: str) -> list[Shown]:
+    """Of every strategy the final of the lowest seed at the last fraction that left a picture, best strategy first."""
+    last = _last_fraction(rows)
+    client = open_client(uri)
+    shown = []
+    cells = rows.filter(pl.col("fraction") == last).unique("strategy", keep="first", maintain_order=True)
+    for strategy, cell in cells.select("strategy", "cell").iter_rows():
+        finals = runs.filter(pl.col("cell") == cell, pl.col("kind") == "final", pl.col("state") == "complete")
+        for run_id in finals.filter(~pl.col("superseded")).sort("seed")["run_id"]:
+            with tempfile.TemporaryDirectory(prefix="hsray-") as folder, answering(uri):
+                if PREDICTIONS in {file.path for file in client.list_artifacts(run_id)}:
+                    shown.append(_read(strategy, Path(client.download_artifacts(run_id, PREDICTIONS, folder))))
+                    break
+    return shown
+
+
+def _read(strategy: str, path: Path) -> Shown:
+    with np.load(path) as content:
+        return Shown(
+            strategy,
+            rgb=content["rgb_HW3"],
+            labels=content["labels_HW"],
+            prediction=content["prediction_HW"],
+            class_rgb=content["class_rgb_K3"],
+            class_names=[str(name) for name in content["class_names_K"]],
+            ignore_id=int(content["ignore_id"]),
+            score=float(content["score"]),
+        )

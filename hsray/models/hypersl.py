@@ -1,0 +1,197 @@
+"""HyperSL: a transformer over the bands of one spectrum, pretrained by reconstructing masked bands.
+
+Source: Kong et al., "HyperSL: A Spectral Foundation Model for Hyperspectral Image Interpretation" (IEEE TGRS 2025).
+Tensor names, shapes and the order of operations fit the official checkpoints, unusual ones included: the same weights
+give the same features and reconstructions as the official code, which was compared with and not carried over.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from timm.layers import Attention, Mlp
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hsray.errors import RequestError
+from hsray.models.registry import register_encoder
+
+
+def _embedding(in_channels: int, width: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv1d(in_channels, width, kernel, padding="same"), nn.BatchNorm1d(width), nn.GELU())
+
+
+class BandBlock(Block):
+    """A pre-norm ViT block with torch's LayerNorm: its eps of 1e-5 is the official one, timm's own is 1e-6."""
+
+    attn: Attention
+    mlp: Mlp
+    norm1: nn.LayerNorm
+    norm2: nn.LayerNorm
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads, qkv_bias=True, norm_layer=nn.LayerNorm)
+
+
+class LastBlock(BandBlock):
+    """The last encoder block: it hands out its keys and values, and doubles its attention in place of a residual."""
+
+    def forward_with_keys(self, tokens_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, and the keys and values of every head, (B, heads, T, D / heads)."""
+        B, T, D = tokens_BTD.shape
+        qkv = self.attn.qkv(self.norm1(tokens_BTD)).reshape(B, T, 3, self.attn.num_heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        mixed_BTD = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(B, T, D)
+        x_BTD = 2 * self.attn.proj(mixed_BTD)
+        return x_BTD + self.mlp(self.norm2(x_BTD)), key, value
+
+
+class Disaggregation(nn.Module):
+    """From one feature back to bands: each kept band gets its attention weight times its own value, not the sum."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, width)  # the query alone; the name is the checkpoints'
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, feature_BD: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        B, D = feature_BD.shape
+        query = self.qkv(feature_BD).reshape(B, self.heads, 1, D // self.heads)
+        key, value = key[:, :, 1:], value[:, :, 1:]  # without the global token
+        weight_BHM1 = (query @ key.transpose(-2, -1) / math.sqrt(D // self.heads)).softmax(dim=-1).transpose(-2, -1)
+        return self.proj((weight_BHM1 * value).transpose(1, 2).reshape(B, -1, D))
+
+
+@register_encoder("hypersl")
+class HyperSL(nn.Module):
+    """spectra_BL → features_BD. "Small" is width 256, depth 8, heads 8, decoder_depth 4.
+
+    The spectra come scaled by the view, each to a maximum of 1. `wavelengths_nm` (L,) serve `forward`; `reconstruct`
+    takes its own. Without `decoder_depth` (0) only what `forward` needs is built. Raises RequestError where the
+    wavelengths are missing or do not fit the bands.
+    """
+
+    div_term: Tensor
+    pe: Tensor
+    positions_LD: Tensor
+    takes = "spectrum"
+    gives = "vector"
+    normalise = "max"  # the scaling its spectra have in pretraining
+    adaptable = ("qkv", "proj", "fc1", "fc2")
+    # What a checkpoint holds beyond the encoder.
+    spare_tensors = ("mask_token", "corss_attn.", "decoder_blocks.", "norm1.", "norm2.", "decoder_layer.")
+
+    def __init__(
+        self,
+        in_channels: int,
+        wavelengths_nm: Tensor | None,
+        *,
+        width: int = 256,
+        depth: int = 8,
+        heads: int = 8,
+        decoder_depth: int = 0,
+    ) -> None:
+        super().__init__()
+        if width % heads or width % 2 or depth < 1:
+            raise RequestError(
+                f"a HyperSL encoder of width {width}, depth {depth} and {heads} heads cannot be built",
+                do="choose an even width that the number of heads divides, and a depth of at least 1",
+            )
+        self.width, self.out_channels = width, width
+        self.global_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.embedding_layer_1 = _embedding(1, width, 5)
+        self.embedding_layer_2 = _embedding(1, width, 9)
+        self.embedding_layer_3 = _embedding(1, width, 13)
+        self.embedding_layer_4 = _embedding(3 * width, width, 1)
+        # Official checkpoints carry both; `pe` is a scratch pad of zeros there and is never read here.
+        self.register_buffer("div_term", torch.exp(torch.arange(0, width, 2) * (-math.log(100.0) / width)))
+        self.register_buffer("pe", torch.zeros(1, 500, width))
+        self.encoder_blocks = nn.ModuleList(BandBlock(width, heads) for _ in range(depth - 1))
+        self.transformer_encoder_layer = LastBlock(width, heads)
+        if decoder_depth:
+            self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+            self.corss_attn = Disaggregation(width, heads)
+            self.decoder_blocks = nn.ModuleList(BandBlock(width, heads) for _ in range(decoder_depth - 1))
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.decoder_layer = nn.Sequential(nn.Conv1d(width, 1, 3, padding="same"), nn.Sigmoid())
+        self._initialise()
+        positions_LD = self.positions(_checked(wavelengths_nm, in_channels))
+        self.register_buffer("positions_LD", positions_LD, persistent=False)
+
+    def forward(self, spectra_BL: Tensor) -> Tensor:
+        """The feature of each spectrum, (B, width): global token plus the mean of the band tokens."""
+        tokens_BLD = self._embed(spectra_BL) + self.positions_LD
+        return self._encode(tokens_BLD)[0]
+
+    def reconstruct(self, spectra_BL: Tensor, wavelengths_BL: Tensor, keep_BM: Tensor) -> tuple[Tensor, Tensor]:
+        """All bands of each spectrum, (B, L) in 0–1, from the tokens of the bands `keep_BM` (int64 indices, (B, M)),
+        and the feature of those tokens, (B, width).
+
+        As in the official model, the convolutions of the embedding run before the tokens are taken away, so a kept
+        token knows its neighbours; who wants the others hidden altogether sets them to zero.
+        """
+        B, L = spectra_BL.shape
+        positions_BLD = self.positions(wavelengths_BL)
+        tokens_BLD = self._embed(spectra_BL) + positions_BLD
+        index_BMD = keep_BM.unsqueeze(-1).expand(-1, -1, self.width)
+        feature_BD, key, value = self._encode(tokens_BLD.gather(1, index_BMD))
+        kept_BMD = self.norm1(self.corss_attn(feature_BD, key, value))
+        x_BLD = self.mask_token.to(kept_BMD.dtype).expand(B, L, -1).scatter(1, index_BMD, kept_BMD) + positions_BLD
+        return self._predict(x_BLD), feature_BD
+
+    def describe(self, feature_BD: Tensor, wavelengths_BL: Tensor) -> Tensor:
+        """All bands of each spectrum, (B, L) in 0–1, from its feature alone; ours, not in the official model."""
+        x_BLD = self.norm1(feature_BD).unsqueeze(1) + self.positions(wavelengths_BL)
+        return self._predict(x_BLD)
+
+    def positions(self, wavelengths_nm: Tensor) -> Tensor:
+        """Sine and cosine of the wavelength, in interleaved channels: (..., L) in nm → (..., L, D)."""
+        angle = ((wavelengths_nm.to(self.div_term.device) - 400) / 10).unsqueeze(-1) * self.div_term
+        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2).to(self.global_token.dtype)
+
+    def _embed(self, spectra_BL: Tensor) -> Tensor:
+        x_B1L = spectra_BL.unsqueeze(1)
+        scales = [self.embedding_layer_1(x_B1L), self.embedding_layer_2(x_B1L), self.embedding_layer_3(x_B1L)]
+        return self.embedding_layer_4(torch.cat(scales, dim=1)).transpose(1, 2)
+
+    def _encode(self, tokens_BMD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        global_B1D = self.global_token.to(tokens_BMD.dtype).expand(len(tokens_BMD), -1, -1)
+        x_BTD = torch.cat([global_B1D, tokens_BMD], dim=1)
+        for block in self.encoder_blocks:
+            x_BTD = block(x_BTD)
+        x_BTD, key, value = self.transformer_encoder_layer.forward_with_keys(x_BTD)
+        return x_BTD[:, 0] + x_BTD[:, 1:].mean(dim=1), key, value
+
+    def _predict(self, x_BLD: Tensor) -> Tensor:
+        for block in self.decoder_blocks:
+            x_BLD = block(x_BLD)
+        return self.decoder_layer(self.norm2(x_BLD).transpose(1, 2)).squeeze(1)
+
+    def _initialise(self) -> None:
+        nn.init.normal_(self.global_token, std=0.02)
+        if hasattr(self, "mask_token"):
+            nn.init.normal_(self.mask_token, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d):
+                nn.init.kaiming_uniform_(module.weight)
+            elif isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+            if isinstance(module, nn.Conv1d | nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _checked(wavelengths_nm: Tensor | None, in_channels: int) -> Tensor:
+    if wavelengths_nm is None:
+        raise RequestError(
+            "the encoder 'hypersl' needs the wavelength of every band, and the input has none",
+            do="use a view that keeps the bands, of a dataset whose wavelengths are known",
+        )
+    if wavelengths_nm.shape != (in_channels,):
+        raise RequestError(
+            f"{in_channels} input channels and {wavelengths_nm.numel()} wavelengths do not fit the encoder 'hypersl'",
+            do="use a view that keeps the bands",
+        )
+    return wavelengths_nm

@@ -1,0 +1,72 @@
+"""One run without a sweep: `hsray train` and `hsray.train(...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hsray.datasets import default_data_root, open_store
+from hsray.errors import RequestError, problems
+from hsray.strategies.strategy import strategy as find_strategy
+from hsray.training import RunConfig, Training, fit
+from hsray.training.config import TRAINING_DIMENSIONS, Task
+from hsray.training.runlog import write_json
+
+
+def train(
+    dataset: str,
+    strategy: str | dict[str, Any],
+    *,
+    out: str | Path,
+    task: Task = "segmentation",
+    fraction: float | str = 1.0,
+    seed: int = 0,
+    data_root: str | Path | None = None,
+    test: bool = True,
+    report: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+    **hyperparameters: Any,
+) -> dict[str, Any]:
+    """Train one configuration into the folder `out`; return its result (state, metrics, cost, artefacts).
+
+    `hyperparameters` are those of an experiment file: `lr=1e-3, epochs=50`, or `**{"lora.rank": 4}`. A folder that
+    holds a run which was interrupted goes on; one that holds a finished run is refused.
+
+    Raises:
+        RequestError: something asked for does not exist or does not fit.
+        TrainingFailed: the loss is not finite.
+    """
+    root = Path(data_root).resolve() if data_root else default_data_root().resolve()
+    store = open_store(dataset, root)
+    recipe = find_strategy(strategy)
+    folder = Path(out).resolve()
+    if (folder / "result.json").exists():
+        raise RequestError("a finished run lies here", where=str(folder), do="name another folder, or delete it first")
+    unknown = [name for name in hyperparameters if name not in TRAINING_DIMENSIONS and not recipe.has(name)]
+    if unknown:
+        known = ", ".join(TRAINING_DIMENSIONS)
+        raise problems(
+            [RequestError(f"the strategy '{recipe.name}' has no hyperparameter '{name}'", do=f"known: {known}, or an "
+                          "option of its parts such as decoder.width") for name in unknown], "the request is wrong"
+        )  # fmt: skip
+    try:
+        training = Training(
+            **{**recipe.training, **{k: v for k, v in hyperparameters.items() if k in TRAINING_DIMENSIONS}}
+        )
+        config = RunConfig(
+            task=task, dataset=str(store.path), data_root=str(root), strategy=recipe.with_values(hyperparameters),
+            fraction=fraction, seed=seed, training=training, test=test,
+        )  # fmt: skip
+    except ValidationError as error:
+        found = [
+            RequestError(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})") for e in error.errors()
+        ]
+        raise problems(found, "the request is wrong") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", config.model_dump(mode="json"))
+    result = fit(config, folder, report, cache=root / ".features")
+    write_json(folder / "result.json", result)
+    (folder / "last.pt").unlink(missing_ok=True)
+    return result

@@ -1,0 +1,1 @@
+"""How knowledge is transferred: strategy as data, adapters, weights, assembly, pretraining."""

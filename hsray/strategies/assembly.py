@@ -1,0 +1,152 @@
+"""A strategy and a dataset become a model: view layer → stem → encoder (adapted) → decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hsray.datasets import CubeStore
+from hsray.datasets.samples import Reader
+from hsray.datasets.views import ViewLayer, fit_view
+from hsray.errors import RequestError
+from hsray.models import build_decoder, build_encoder, build_stem
+from hsray.models import encoder as encoder_class
+from hsray.strategies.adapters import adapt, trained_parameters
+from hsray.strategies.features import ensure_features, is_cacheable
+from hsray.strategies.strategy import Strategy
+from hsray.strategies.weights import WeightsInfo, load_weights
+
+
+class TransferModel(nn.Module):
+    """Raw channels → logits: (B, C, H, W) → (B, K, H, W) for images, (B, C) → (B, K) for spectra.
+
+    A part that takes spectra runs on every pixel alone; one that takes images sees the map of channels.
+    """
+
+    # The parts say of themselves what they take and give, which type checkers cannot see in a Module.
+    stem: Any
+    encoder: Any
+    decoder: Any
+
+    def __init__(self, view: nn.Module, stem: Any, encoder: Any, beside: nn.Module | None, decoder: Any) -> None:
+        super().__init__()
+        self.view, self.stem, self.encoder, self.beside, self.decoder = view, stem, encoder, beside, decoder
+        # Features of an encoder that learns move; a batch norm without weights keeps the decoder's input in scale.
+        is_spectral = encoder is not None and encoder.gives == "vector"
+        self.rescale = nn.BatchNorm1d(encoder.out_channels, affine=False) if is_spectral else nn.Identity()
+
+    def forward(self, raw: Tensor) -> Tensor:
+        x = self.view(raw)
+        if self.stem is not None:
+            x = self.stem(x)
+        if self.encoder is not None and self.encoder.gives == "pyramid":
+            return self.decoder(self.encoder(x), tuple(raw.shape[-2:]))
+        if self.encoder is not None:
+            x = _on_pixels(lambda spectra_BL: self.rescale(self.encoder(spectra_BL)), x)
+        if self.beside is not None:
+            x = torch.cat([x, self.beside(raw)], dim=1)
+        return _on_pixels(self.decoder, x) if self.decoder.takes == "vector" else self.decoder(x)
+
+
+def _on_pixels(function, x: Tensor) -> Tensor:
+    """Apply a function of spectra (N, C) → (N, D) to spectra, or to every pixel of a map."""
+    if x.ndim == 2:
+        return function(x)
+    batch, channels, height, width = x.shape
+    flat_NC = x.permute(0, 2, 3, 1).reshape(-1, channels)
+    return function(flat_NC).reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A model, the reader of its input, what its weights are, and what preparing features cost here."""
+
+    model: TransferModel
+    reader: Reader
+    weights: WeightsInfo | None
+    trained: int
+    total: int
+    features_seconds: float
+
+
+def assemble(strategy: Strategy, task: str, store: CubeStore, subset: list[int], cache: Path) -> Assembled:
+    """Build the model of a strategy for a dataset. `subset` are the training images that a view is fitted on.
+
+    Raises:
+        RequestError: parts that do not fit each other, the task or the dataset; weights that do not fit.
+    """
+    if is_cacheable(strategy):
+        return _on_features(strategy, task, store, subset, cache)
+    part, kind, k = strategy.encoder, strategy.view.kind, strategy.view.k
+    # A pretrained encoder wants its input as in its pretraining; it says how.
+    wanted = getattr(encoder_class(part.name), "normalise", "standard") if part else "standard"
+    view = fit_view(store, subset, kind, k=k, normalise=strategy.view.normalise or wanted)
+    channels: Any = view.out_channels
+    nm_L = None if view.wavelengths_nm is None else torch.as_tensor(view.wavelengths_nm, dtype=torch.float32)
+    stem: Any = None
+    if strategy.stem is not None:
+        stem = build_stem(strategy.stem.name, channels, **strategy.stem.options)
+        channels, nm_L = stem.out_channels, None
+    encoder: Any = None
+    weights: WeightsInfo | None = None
+    if part is not None:
+        encoder = build_encoder(part.name, channels, nm_L, **part.options)
+        if part.weights is not None:
+            weights = load_weights(encoder, part.weights, part.sha256)
+            encoder = adapt(encoder, strategy.adapter.kind, **strategy.adapter.options)
+        channels = encoder.out_channels
+    bands: ViewLayer | None = None
+    if strategy.beside_bands:
+        beside = fit_view(store, subset, kind, k=k)
+        bands, channels = beside.layer, channels + beside.out_channels
+    decoder = _decoder(strategy, channels, store)
+    _check(strategy, task, encoder, decoder, store)
+    reader = Reader(((store, None if view.channels is None else tuple(view.channels)),))
+    return _assembled(TransferModel(view.layer, stem, encoder, bands, decoder), reader, weights)
+
+
+def _on_features(strategy: Strategy, task: str, store: CubeStore, subset: list[int], cache: Path) -> Assembled:
+    """The encoder is frozen and has run: what is left is a decoder on its features."""
+    features = ensure_features(store, strategy, cache)
+    sources = [features, store] if strategy.beside_bands else [features]
+    view = _stacked_view(sources, subset)
+    decoder = _decoder(strategy, view.mean_C.numel(), store)
+    _check(strategy, task, None, decoder, store)
+    weights = WeightsInfo(**{**features.source["weights"], "seen": tuple(features.source["weights"]["seen"])})
+    reader = Reader(tuple((source, None) for source in sources))
+    return _assembled(TransferModel(view, None, None, None, decoder), reader, weights, features.source["seconds"])
+
+
+def _decoder(strategy: Strategy, channels: int | tuple[int, ...], store: CubeStore) -> Any:
+    return build_decoder(strategy.decoder.name, channels, store.num_classes, **strategy.decoder.options)
+
+
+def _assembled(
+    model: TransferModel, reader: Reader, weights: WeightsInfo | None, features_seconds: float = 0.0
+) -> Assembled:
+    total = sum(p.numel() for p in model.parameters())
+    return Assembled(model, reader, weights, trained_parameters(model), total, features_seconds)
+
+
+def _stacked_view(stores: list[CubeStore], subset: list[int]) -> ViewLayer:
+    layers = [fit_view(store, subset, "bands").layer for store in stores]
+    means = np.concatenate([layer.mean_C.numpy() for layer in layers])
+    return ViewLayer(means, np.concatenate([layer.projection_CK.numpy() for layer in layers]), "standard")
+
+
+def _check(strategy: Strategy, task: str, encoder: Any, decoder: Any, store: CubeStore) -> None:
+    """Does the decoder take what it gets? A spectral encoder's vectors, one a pixel, make a map."""
+    given = "vector" if task == "spectral" else "map"
+    if encoder is not None and encoder.takes == "image":
+        given = encoder.gives if task == "segmentation" else "nothing (its encoder takes images)"
+    if decoder.takes != given and not (given == "map" and decoder.takes == "vector"):
+        raise RequestError(
+            f"the decoder '{strategy.decoder.name}' takes a {decoder.takes}, but gets a {given} in the {task} task",
+            where=f"strategy {strategy.name}, dataset {store.name}",
+            do="choose another decoder, or another task in the experiment file",
+        )

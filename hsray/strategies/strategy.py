@@ -1,0 +1,157 @@
+"""A strategy as data: view → stem → encoder (and its weights) → adapter → decoder."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hsray.errors import RequestError
+
+Family = Literal["in-domain", "cross-modality", "cross-domain"]
+
+
+class View(BaseModel):
+    """What the model sees of a cube."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Literal["bands", "pseudo-rgb", "pca"] = "bands"
+    k: int = Field(3, ge=1, description="number of principal components (kind: pca)")
+    normalise: Literal["standard", "max", "unit", "none"] | None = Field(
+        None, description="left out: what the encoder wants, else 'standard' (zero mean, unit deviation a channel)"
+    )
+
+
+class Part(BaseModel):
+    """A stem, encoder or decoder by its registered name; every other key is an option of it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Encoder(Part):
+    """An encoder and where its weights come from. `family` is what they were learned from."""
+
+    weights: str | None = None
+    sha256: str | None = None
+
+
+class Adapter(BaseModel):
+    """Which weights of a pretrained encoder learn, and through what."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    kind: str = "full"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Strategy(BaseModel):
+    """A recipe for transfer. `beside_bands` hands the decoder the bands as well as the encoder's features."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    view: View = View()
+    stem: Part | None = None
+    encoder: Encoder | None = None
+    adapter: Adapter = Adapter()
+    decoder: Part
+    beside_bands: bool = False
+    training: dict[str, Any] = Field(default_factory=dict, description="training defaults of this recipe")
+
+    @property
+    def pretrained(self) -> bool:
+        return self.encoder is not None and self.encoder.weights is not None
+
+    @property
+    def family(self) -> Family:
+        """Follows from the weights: none, RGB, or hyperspectral from another domain."""
+        from hsray.strategies.weights import weights_family
+
+        if self.encoder is None or self.encoder.weights is None:
+            return "in-domain"
+        return "cross-modality" if weights_family(self.encoder.weights) == "rgb" else "cross-domain"
+
+    def has(self, dimension: str) -> bool:
+        """Does this recipe have that hyperparameter, such as `adapter`, `lora.rank` or `decoder.width`?"""
+        from hsray.models import accepted_options
+
+        part, _, option = dimension.partition(".")
+        if part == "adapter" or part == "lora":
+            return self.pretrained
+        if part == "view":
+            return option == "normalise" or (option == "k" and self.view.kind == "pca")
+        if part == "beside_bands":
+            return self.encoder is not None
+        found = {"encoder": self.encoder, "decoder": self.decoder, "stem": self.stem}.get(part)
+        return found is not None and option in accepted_options(part, found.name)
+
+    def with_values(self, values: dict[str, Any]) -> Strategy:
+        """The same recipe with dimensions set: `{"adapter": "lora", "lora.rank": 4, "decoder.width": 32}`."""
+        recipe = self.model_dump()
+        if "adapter" in values and self.has("adapter"):
+            kept = recipe["adapter"] if recipe["adapter"]["kind"] == values["adapter"] else {}
+            recipe["adapter"] = {**kept, "kind": values["adapter"]}
+        for dimension, value in values.items():
+            part, _, option = dimension.partition(".")
+            if part == "adapter" or not self.has(dimension):
+                continue
+            if part == "lora":
+                if recipe["adapter"]["kind"] == "lora":
+                    recipe["adapter"][option] = value
+            elif option:
+                recipe[part][option] = value
+            else:
+                recipe[part] = value
+        return Strategy.model_validate(recipe)
+
+
+STRATEGY_DIMENSIONS = ("adapter", "lora", "view", "encoder", "decoder", "stem", "beside_bands")
+
+
+@cache
+def catalogue() -> dict[str, Strategy]:
+    """All named recipes: ours, and those that other packages bring by the entry point `hsray.strategies`."""
+    recipes = yaml.safe_load(files("hsray.strategies").joinpath("catalogue.yaml").read_text("utf-8"))
+    for entry in entry_points(group="hsray.strategies"):
+        recipes[entry.name] = entry.load()
+    return {name: _validated({**dict(recipe), "name": name}, name) for name, recipe in recipes.items()}
+
+
+def strategy(request: str | dict[str, Any]) -> Strategy:
+    """A recipe by name, or written out in place (with `name`, and `base` to start from a named one)."""
+    if isinstance(request, str):
+        known = catalogue()
+        if request not in known:
+            near = difflib.get_close_matches(request, known, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise RequestError(f"there is no strategy '{request}'", do=f"{hint}known: {', '.join(sorted(known))}")
+        return known[request]
+    recipe = dict(request)
+    base = recipe.pop("base", None)
+    if base is not None:
+        start = strategy(base).model_dump()
+        recipe = {**start, **recipe} | {
+            part: {**(start[part] or {}), **recipe[part]}
+            for part in ("view", "stem", "encoder", "adapter", "decoder", "training")
+            if isinstance(recipe.get(part), dict)
+        }
+    return _validated(recipe, str(recipe.get("name", "?")))
+
+
+def _validated(recipe: dict[str, Any], name: str) -> Strategy:
+    try:
+        return Strategy.model_validate(recipe)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
+        raise RequestError(f"the strategy '{name}' is not a valid recipe: {faults}", where=f"strategy {name}") from None

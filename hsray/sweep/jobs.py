@@ -1,0 +1,74 @@
+"""One run as the sweep hands it out: a trial or a final of a cell, with its folder and its configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from hsray.sweep.cells import Cell
+from hsray.training import RunConfig
+from hsray.training.runlog import read_json, write_json
+from pydantic import BaseModel, ConfigDict
+
+
+class Job(BaseModel):
+    """`number` is the trial's number or the final's seed."""
+
+    model_config = ConfigDict(frozen=True)
+    cell: str
+    kind: Literal["trial", "final"]
+    number: int
+    folder: Path
+    config: RunConfig
+    cache: Path
+
+    @property
+    def key(self) -> str:
+        """What a run is found again by: cell, trial number or seed, hash of the resolved configuration."""
+        return f"{self.cell}/{self.kind}-{self.number}/{self.config.digest()}"
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What the run left when it ended; None while it has not."""
+        return read_json(self.folder / "result.json")
+
+
+def trial_job(cell: Cell, number: int, sampled: dict[str, Any], sweep_folder: Path, cache: Path) -> Job:
+    folder = sweep_folder / "cells" / cell.id / f"trial-{number:04d}"
+    config = cell.config(sampled, seed=0)
+    return Job(cell=cell.id, kind="trial", number=number, folder=folder, config=config, cache=cache)
+
+
+def final_job(cell: Cell, seed: int, sampled: dict[str, Any], sweep_folder: Path, cache: Path) -> Job:
+    config = cell.config(sampled, seed=seed, test=True)
+    folder = sweep_folder / "cells" / cell.id / f"final-seed{seed}-{config.digest()}"
+    return Job(cell=cell.id, kind="final", number=seed, folder=folder, config=config, cache=cache)
+
+
+def write_spec(job: Job, cell: Cell, sampled: dict[str, Any]) -> None:
+    """Say on disk what the run is, before it starts."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    config = job.config
+    fraction = config.fraction
+    tags = {
+        "hsray.key": job.key,
+        "hsray.cell": cell.id,
+        "hsray.kind": job.kind,
+        "hsray.dataset": cell.store.name,
+        "hsray.task": config.task,
+        "hsray.strategy": cell.strategy.name,
+        "hsray.family": cell.strategy.family,
+        "hsray.fraction": str(fraction),
+        "hsray.seed": str(config.seed),
+        "hsray.config": config.digest(),
+        "hsray.axes": json.dumps(cell.axes | ({} if cell.searches_fraction else {"fraction": fraction}), default=str),
+    }
+    params = {**config.training.model_dump(), "adapter": config.strategy.adapter.kind, **sampled}
+    params |= {"fraction": fraction, "seed": config.seed}
+    name = f"{cell.name} {job.kind} {job.number}"
+    spec = {
+        "key": job.key, "kind": job.kind, "cell": cell.id, "name": name, "tags": tags, "params": params,
+        "config": config.model_dump(mode="json"),
+    }  # fmt: skip
+    write_json(job.folder / "spec.json", spec)

@@ -1,0 +1,129 @@
+"""The ledger: one Optuna study a cell, asked and told by us. It outlives the driver, and going on starts from it.
+
+A stopped trial is told PRUNED with its intermediate values; a trial that was running when the driver died stays under
+its number and is taken up again. The bracket (ASHA) is Optuna's successive halving, which keeps its rungs in the
+study, so that it outlives the driver as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from hsray.experiment import Budget, Dimension
+from hsray.sweep.cells import Cell
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+ENDED = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAILED": TrialState.FAIL}
+
+
+def open_ledger(path: Path) -> optuna.storages.RDBStorage:
+    """The sweep's ledger, a SQLite file that only the driver writes."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
+
+    @sqlalchemy.event.listens_for(storage.engine, "connect")
+    def _(connection, _record) -> None:
+        # Write-ahead logging: a commit survives the driver's death and costs one append.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    storage.engine.dispose()
+    return storage
+
+
+class CellStudy:
+    """The study of one cell, and the trials of it that are under way."""
+
+    def __init__(self, cell: Cell, storage: optuna.storages.RDBStorage, budget: Budget) -> None:
+        self.cell = cell
+        # Nothing to tune: one trial says all there is to know.
+        self.planned = budget.trials if cell.space else 1
+        bracket = budget.halving and not cell.searches_fraction
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name=cell.id,
+            load_if_exists=True,
+            directions=["maximize", "minimize"] if cell.searches_fraction else ["maximize"],
+            pruner=optuna.pruners.SuccessiveHalvingPruner(budget.first_rung, budget.factor, 0)
+            if bracket
+            else optuna.pruners.NopPruner(),
+        )
+        self._live: dict[int, Trial] = {}
+        trials = self.study.get_trials(deepcopy=False)
+        self.interrupted = [t.number for t in trials if not t.state.is_finished()]
+        self.asked = len(trials)
+
+    def ask(self) -> tuple[int, dict[str, Any]] | None:
+        """The number and values of an interrupted or new trial; None when there are as many as planned."""
+        if self.interrupted:
+            number = self.interrupted.pop(0)
+            frozen = self.study.get_trials(deepcopy=False)[number]
+            trial = Trial(self.study, frozen._trial_id)
+        elif self.asked < self.planned:
+            # Seeded by cell and number: what is suggested depends on the trials told so far and on nothing else.
+            seed = (int(self.cell.id.rsplit("@", 1)[1], 16) + self.asked) % 2**32
+            multi = len(self.cell.space) > 1
+            self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=multi, group=multi)
+            trial = self.study.ask()
+            self.asked += 1
+        else:
+            return None
+        self._live[trial.number] = trial
+        return trial.number, _suggest(trial, self.cell)
+
+    def report(self, number: int, epoch: int, score: float) -> bool:
+        """Note the validation score after an epoch (from 0). True: the bracket stops the trial."""
+        if self.cell.searches_fraction:
+            return False
+        trial = self._live[number]
+        trial.report(score, step=epoch + 1)
+        return trial.should_prune()
+
+    def tell(self, number: int, state: str, score: float | None, labelled_images: float | None = None) -> None:
+        """A trial has ended: COMPLETE with its best score, PRUNED, or FAILED."""
+        trial = self._live.pop(number)
+        values: list[float] | None = None
+        if state == "COMPLETE" and score is not None:
+            values = [score, labelled_images or 0.0] if self.cell.searches_fraction else [score]
+        self.study.tell(trial, values, state=ENDED[state])
+
+    @property
+    def live(self) -> int:
+        return len(self._live)
+
+    @property
+    def trials_done(self) -> bool:
+        return self.asked >= self.planned and not self._live and not self.interrupted
+
+    def counts(self) -> dict[str, int]:
+        """Ended trials by state: COMPLETE, PRUNED, FAIL, RUNNING."""
+        found: dict[str, int] = {}
+        for trial in self.study.get_trials(deepcopy=False):
+            found[trial.state.name] = found.get(trial.state.name, 0) + 1
+        return found
+
+    def best(self) -> FrozenTrial | None:
+        """The complete trial with the best validation score; None where none is complete."""
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return max(complete, key=lambda trial: (trial.values[0], -trial.number), default=None)
+
+
+def _suggest(trial: Trial, cell: Cell) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, dimension in cell.space.items():
+        known = {**cell.axes, **cell.values, **values}
+        if all(known.get(condition) == wanted for condition, wanted in (dimension.when or {}).items()):
+            values[name] = _draw(trial, name, dimension)
+    return values
+
+
+def _draw(trial: Trial, name: str, dimension: Dimension) -> Any:
+    if dimension.choice is not None:
+        return trial.suggest_categorical(name, dimension.choice)
+    if dimension.whole is not None:
+        return trial.suggest_int(name, *dimension.whole)
+    low, high = dimension.log or dimension.uniform or (0.0, 1.0)
+    return trial.suggest_float(name, low, high, log=dimension.log is not None)

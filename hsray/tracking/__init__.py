@@ -1,0 +1,8 @@
+"""MLflow, written by the driver alone, from the run folders."""
+
+from __future__ import annotations
+
+from hsray.tracking.manifest import manifest
+from hsray.tracking.tracker import Tracker
+
+__all__ = ["Tracker", "manifest"]

@@ -1,0 +1,66 @@
+"""What a final leaves: its scores on the test set, read once, and the artefacts that prove and show them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save as tensors_to_bytes
+
+from hsray.datasets.mosaic import mosaic, shown_images
+from hsray.datasets.samples import Shard
+from hsray.scores import scores
+from hsray.strategies.assembly import Assembled
+from hsray.training.evaluation import evaluate
+from hsray.training.runlog import write_atomically
+
+CONFUSION, PREDICTIONS, WEIGHTS = "confusion.npz", "predictions.npz", "best.safetensors"
+
+
+def write_test_results(
+    folder: Path, assembled: Assembled, shard: Shard, how: dict[str, Any]
+) -> tuple[dict[str, float], list[str]]:
+    """Score the test set; return metrics `test/…` and the names of the files written into `folder`.
+
+    The confusion matrices of every image are kept, so that each figure can be computed again without the model.
+    """
+    store = assembled.reader.store
+    shown = shown_images(store)
+    test = evaluate(assembled.model, assembled.reader, "test", shard=shard, keep=shown, **how)
+    found = scores(test.confusion_NKK.sum(0), store.ignore_id)
+    metrics = {f"test/{name}": value for name, value in found.items()} | {"test/loss": test.loss}
+    if shard.rank != 0:
+        return metrics, []
+    names = [info.name for info in store.classes]
+    _write_npz(
+        folder / CONFUSION,
+        confusion_NKK=test.confusion_NKK,
+        images_N=np.array(store.images("test")),
+        class_names_K=np.array(names),
+        ignore_id=np.int64(store.ignore_id),
+    )
+    write_atomically(folder / WEIGHTS, tensors_to_bytes(assembled.model.state_dict()))
+    artifacts = [CONFUSION, WEIGHTS]
+    seen = {image: test.predictions[image] for image in shown if image in test.predictions}
+    if seen:
+        view = mosaic(store, "test", seen)
+        _write_npz(
+            folder / PREDICTIONS,
+            rgb_HW3=view.rgb_HW3,
+            labels_HW=view.labels_HW,
+            prediction_HW=view.prediction_HW,
+            class_rgb_K3=np.array([info.rgb for info in store.classes], dtype=np.uint8),
+            class_names_K=np.array(names),
+            ignore_id=np.int64(store.ignore_id),
+            score=np.float64(found["jaccard_macro"]),
+        )
+        artifacts.append(PREDICTIONS)
+    return metrics, artifacts
+
+
+def _write_npz(path: Path, **arrays: Any) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())
