@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check bench schema lock clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)  ## compare three ways of transfer on a real scene
@@ -27,6 +27,9 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+schema: $(READY)  ## publish the schema of experiment files
+	$(BIN)/python -c 'import json; from hsray.experiment import Experiment; print(json.dumps(Experiment.model_json_schema(), indent=1))' > experiments/schema.json
 
 lock: $(READY)  ## pin what is installed now as what was tested
 	$(BIN)/python -m pip freeze --exclude-editable | grep -iE '^[a-z0-9_.-]+==' > constraints.txt

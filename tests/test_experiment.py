@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 from hsray.errors import RequestError
-from hsray.experiment import load_experiment, parse_experiment, parse_setting
+from hsray.experiment import Experiment, load_experiment, parse_experiment, parse_setting
 
 GOOD = {
     "name": "one",
@@ -89,3 +90,9 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"nowhere\.yaml"):
         load_experiment(tmp_path / "nowhere.yaml")
+
+
+def test_the_published_schema_is_the_one_in_use() -> None:
+    published = Path(__file__).parents[1] / "experiments" / "schema.json"
+    current = json.dumps(Experiment.model_json_schema(), indent=1) + "\n"
+    assert published.read_text() == current, "write it again: make schema"

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +10,16 @@ import ray
 import yaml
 from filelock import FileLock, Timeout
 from hsray.errors import HsrayError, RequestError
-from hsray.experiment import Experiment, Resources
+from hsray.experiment import Experiment
 from hsray.strategies.features import ensure_features, features_folder, is_cacheable
+from hsray.strategies.weights import weights_sha256
 from hsray.sweep.cells import Cell, cells
+from hsray.sweep.cluster import cluster
 from hsray.sweep.dispatcher import Dispatcher
-from hsray.sweep.execution import MACHINE_RETRIES, run_distributed, run_in_actor
+from hsray.sweep.drive import drive
 from hsray.sweep.live import LiveView
-from hsray.sweep.tune_adapters import CellScheduler, JobSearcher, resources_json
 from hsray.tracking import Tracker, manifest
 from hsray.training.runlog import write_atomically, write_json
-from ray import tune
-
-DRIVER_CPU = 0.01  # what the trial that starts a Ray Train job takes beside its workers
 
 
 @dataclass(frozen=True)
@@ -72,15 +65,15 @@ def sweep(
         ) from None
     view = view or LiveView(quiet=True)
     try:
-        with view, _ray(experiment.resources) as slots:
+        with view, cluster(experiment.resources) as slots:
             write_atomically(folder / "experiment.yaml", _as_yaml(experiment))
-            write_json(folder / "manifest.json", manifest() | {"data": _hashes(found)})
+            write_json(folder / "manifest.json", manifest() | _hashes(found))
             tracker.reconcile(folder)
             cache = data_root / ".features"
             _features(found, cache, view)
             dispatcher = Dispatcher(experiment, found, folder, cache, tracker.note)
             view.watch(dispatcher, slots.count)
-            _tune(dispatcher, experiment.resources, slots, folder)
+            drive(dispatcher, experiment.resources, slots, folder)
             view.say("writing the last records to MLflow")
             tracker.supersede(dispatcher.current_finals())
             undelivered = tracker.flush(60)
@@ -95,84 +88,6 @@ def sweep(
             do="run the same command again: it goes on from here",
         )
     return SweepResult(experiment.name, folder, len(found), failures, len(dispatcher.lost), undelivered)
-
-
-@dataclass(frozen=True)
-class Slots:
-    """How many runs fit at a time, and what each worker of a run gets."""
-
-    count: int
-    cpu: float
-    gpu: float
-
-
-@contextmanager
-def _ray(resources: Resources) -> Iterator[Slots]:
-    """A local Ray, or the cluster of RAY_ADDRESS, for the time of the sweep."""
-    # Tune writes nothing we read again; its loggers and its own reports would only cost time.
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    own = not ray.is_initialized()
-    if own:
-        # Ray Train's clean-up after a stopped trial asks the dashboard's State API.
-        options: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
-        if "RAY_ADDRESS" not in os.environ:
-            options["include_dashboard"] = resources.workers > 1
-        ray.init(**options)
-    try:
-        yield slots(resources, ray.cluster_resources())
-    finally:
-        if own:
-            ray.shutdown()
-
-
-def slots(resources: Resources, cluster: dict[str, float]) -> Slots:
-    """How many runs fit into a cluster's resources.
-
-    Raises:
-        RequestError: not even one fits; with the arithmetic.
-    """
-    gpu = (1.0 if cluster.get("GPU") else 0.0) if resources.gpus == "auto" else float(resources.gpus)
-    cpu, workers = resources.cpus, resources.workers
-    driver = DRIVER_CPU if workers > 1 else 0.0
-    need = {"CPU": cpu * workers + driver, "GPU": gpu * workers}
-    if workers > 1 and need["CPU"] > cluster.get("CPU", 0) >= cpu * workers:
-        # The driver's hundredth of a core must not cost a whole worker.
-        cpu = (cluster["CPU"] - driver) / workers
-        need["CPU"] = cluster["CPU"]
-    fits = [int((cluster.get(kind, 0) + 1e-6) // amount) for kind, amount in need.items() if amount > 0]
-    count = min(fits)
-    if count < 1:
-        text = ", ".join(f"{amount:g} {kind} of {cluster.get(kind, 0):g}" for kind, amount in need.items() if amount)
-        raise RequestError(
-            f"one run needs {text}: {workers} workers × ({cpu:g} CPU, {gpu:g} GPU) + {driver:g} CPU",
-            where="resources",
-            do="lower resources.workers, cpus or gpus, or give Ray more",
-        )
-    return Slots(min(count, resources.concurrent or count), cpu, gpu)
-
-
-def _tune(dispatcher: Dispatcher, resources: Resources, slots: Slots, folder: Path) -> None:
-    # Tune's own files are of no use afterwards; on a cluster they must be where all nodes can reach them.
-    storage = Path(tempfile.mkdtemp(prefix=".tune-", dir=folder))
-    extra: dict[str, Any] = {}
-    trainable: Any = tune.with_resources(run_in_actor, {"cpu": slots.cpu, "gpu": slots.gpu})
-    if resources.workers > 1:
-        extra = {"resources": resources_json(resources.workers, slots.cpu, slots.gpu), "storage": str(storage)}
-        trainable = tune.with_resources(run_distributed, {"cpu": DRIVER_CPU})
-    searcher = JobSearcher(dispatcher, slots.count, extra)
-    try:
-        tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=searcher, scheduler=CellScheduler(searcher), num_samples=-1, reuse_actors=True
-            ),
-            run_config=tune.RunConfig(
-                storage_path=str(storage), verbose=0, failure_config=tune.FailureConfig(max_failures=MACHINE_RETRIES)
-            ),
-        ).fit()
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
 
 
 def _features(found: list[Cell], cache: Path, view: LiveView) -> None:
@@ -198,8 +113,13 @@ def _recipes(cell: Cell) -> list[Any]:
     ]
 
 
-def _hashes(found: list[Cell]) -> dict[str, str]:
-    return {cell.store.name: cell.store.fingerprint for cell in found}
+def _hashes(found: list[Cell]) -> dict[str, dict[str, str]]:
+    """What the results rest on: data and splits (the store's fingerprint holds both), and pretrained weights."""
+    references = {cell.strategy.encoder.weights for cell in found if cell.strategy.encoder is not None}
+    return {
+        "data_and_splits": {cell.store.name: cell.store.fingerprint for cell in found},
+        "weights": {reference: weights_sha256(reference) for reference in sorted(filter(None, references))},
+    }
 
 
 def _as_yaml(experiment: Experiment) -> bytes:

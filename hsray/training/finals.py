@@ -9,24 +9,26 @@ from typing import Any
 import numpy as np
 from safetensors.torch import save as tensors_to_bytes
 
+from hsray.datasets import CubeStore
 from hsray.datasets.mosaic import mosaic, shown_images
 from hsray.datasets.samples import Shard
 from hsray.scores import scores
 from hsray.strategies.assembly import Assembled
 from hsray.training.evaluation import evaluate
+from hsray.training.picture import prediction_png
 from hsray.training.runlog import write_atomically
 
 CONFUSION, PREDICTIONS, WEIGHTS = "confusion.npz", "predictions.npz", "best.safetensors"
+PICTURE = "predictions.png"
 
 
 def write_test_results(
-    folder: Path, assembled: Assembled, shard: Shard, how: dict[str, Any]
+    folder: Path, store: CubeStore, assembled: Assembled, shard: Shard, how: dict[str, Any]
 ) -> tuple[dict[str, float], list[str]]:
-    """Score the test set; return metrics `test/…` and the names of the files written into `folder`.
+    """Score the test set of `store`; return metrics `test/…` and the names of the files written into `folder`.
 
     The confusion matrices of every image are kept, so that each figure can be computed again without the model.
     """
-    store = assembled.reader.store
     shown = shown_images(store)
     test = evaluate(assembled.model, assembled.reader, "test", shard=shard, keep=shown, **how)
     found = scores(test.confusion_NKK.sum(0), store.ignore_id)
@@ -46,17 +48,19 @@ def write_test_results(
     seen = {image: test.predictions[image] for image in shown if image in test.predictions}
     if seen:
         view = mosaic(store, "test", seen)
+        colours_K3 = np.array([info.rgb for info in store.classes], dtype=np.uint8)
         _write_npz(
             folder / PREDICTIONS,
             rgb_HW3=view.rgb_HW3,
             labels_HW=view.labels_HW,
             prediction_HW=view.prediction_HW,
-            class_rgb_K3=np.array([info.rgb for info in store.classes], dtype=np.uint8),
+            class_rgb_K3=colours_K3,
             class_names_K=np.array(names),
             ignore_id=np.int64(store.ignore_id),
             score=np.float64(found["jaccard_macro"]),
         )
-        artifacts.append(PREDICTIONS)
+        write_atomically(folder / PICTURE, prediction_png(view, colours_K3, store.ignore_id))
+        artifacts += [PREDICTIONS, PICTURE]
     return metrics, artifacts
 
 

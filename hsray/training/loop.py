@@ -81,7 +81,7 @@ def fit(
         "artifacts": [],
     }
     if config.test:
-        metrics, result["artifacts"] = write_test_results(folder, run.assembled, shard, run.how)
+        metrics, result["artifacts"] = write_test_results(folder, run.store, run.assembled, shard, run.how)
         result["metrics"].update(metrics)
         result["ended"] = time.time()
     return result

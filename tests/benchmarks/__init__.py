@@ -1,0 +1,1 @@
+"""What the machinery around training costs, measured: `python -m tests.benchmarks [--quick] [names]`."""
