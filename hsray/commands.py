@@ -163,9 +163,3 @@ def finish(result: SweepResult, uri: str) -> None:
             where=redacted(uri),
             do="run the same command again when it does; nothing is trained twice",
         )
-    if result.lost:
-        raise HsrayError(
-            f"{result.lost} runs were lost with their machine, again and again",
-            where=str(result.folder),
-            do="run the same command again: they go on from their checkpoints",
-        )

@@ -32,7 +32,10 @@ def test_leaderboard_imports_neither_torch_nor_ray() -> None:
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        ({"axes": {"dataset": ["nowhere"], "strategy": ["mlp"]}}, ["nowhere", "axes.dataset.0", "those that are there (tiny)"]),
+        (
+            {"axes": {"dataset": ["nowhere"], "strategy": ["mlp"]}},
+            ["nowhere", "axes.dataset.0", "are there (tiny)"],
+        ),
         ({"axes": {"dataset": ["tiny"], "strategy": ["mpl"]}}, ["did you mean 'mlp'"]),
         ({"budgets": {}}, ["unknown key 'budgets'"]),
         ({"axes": {"dataset": ["tiny"], "strategy": ["mlp"], "fraction": [0.001]}}, ["leaves no image", "at least"]),

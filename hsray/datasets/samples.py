@@ -44,10 +44,32 @@ class Shard:
     world: int = 1
 
 
-def _global_batches(count: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """A seeded order cut into even batches: a last batch of one sample would break batch norm."""
-    order = np.random.default_rng((seed, epoch)).permutation(count)
-    return np.array_split(order, max(1, -(-count // batch)))
+@dataclass(frozen=True)
+class Schedule:
+    """How an epoch is cut into updates. `passes` over the data, as many as give `min_updates`: so that little data is
+    not trained less than much."""
+
+    count: int
+    batch: int
+    min_updates: int
+    seed: int
+
+    @property
+    def updates_a_pass(self) -> int:
+        return max(1, -(-self.count // self.batch))
+
+    @property
+    def passes(self) -> int:
+        return -(-self.min_updates // self.updates_a_pass)
+
+    def pass_numbers(self, epoch: int) -> range:
+        """Passes are numbered through all epochs; whatever is random is drawn from that number."""
+        return range(epoch * self.passes, (epoch + 1) * self.passes)
+
+    def batches(self, number: int) -> list[np.ndarray]:
+        """A seeded order cut into even batches: a last batch of one sample would break batch norm."""
+        order = np.random.default_rng((self.seed, number)).permutation(self.count)
+        return np.array_split(order, self.updates_a_pass)
 
 
 class CropBatches:
@@ -63,23 +85,27 @@ class CropBatches:
         crops_per_image: int,
         flip: float,
         seed: int,
+        min_updates: int = 1,
         shard: Shard = Shard(),
         loaders: int = 0,
     ) -> None:
         images = reader.store.images("train")
         self._samples = _Crops(reader, [images[i] for i in subset], crop, crops_per_image, flip, seed)
-        self._batch, self._seed, self._shard, self._loaders = batch, seed, shard, loaders
+        self._schedule = Schedule(len(self._samples), batch, min_updates, seed)
+        self._shard, self._loaders = shard, loaders
 
     @property
     def updates(self) -> int:
-        return max(1, -(-len(self._samples) // self._batch))
+        """Updates an epoch."""
+        return self._schedule.updates_a_pass * self._schedule.passes
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         world, rank = self._shard.world, self._shard.rank
         keys = [
             # A worker without a sample of its own still takes part in the update, with nothing labelled.
-            [(epoch, int(index)) for index in batch[rank::world]] or [(epoch, -1)]
-            for batch in _global_batches(len(self._samples), self._batch, self._seed, epoch)
+            [(number, int(index)) for index in batch[rank::world]] or [(number, -1)]
+            for number in self._schedule.pass_numbers(epoch)
+            for batch in self._schedule.batches(number)
         ]
         loader = DataLoader(
             self._samples,
@@ -100,11 +126,11 @@ class _Crops(Dataset):
         return len(self.images) * self.repeats
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        epoch, index = key
+        pass_number, index = key
         image = self.images[index % len(self.images)]
         labels_HW = self.reader.labels_HW("train", image)
         height, width = labels_HW.shape
-        draw = np.random.default_rng((self.seed, epoch, max(index, 0)))
+        draw = np.random.default_rng((self.seed, pass_number, max(index, 0)))
         tall, wide = (min(self.crop or height, height), min(self.crop or width, width))
         top, left = int(draw.integers(height - tall + 1)), int(draw.integers(width - wide + 1))
         rows, columns = slice(top, top + tall), slice(left, left + wide)
@@ -141,41 +167,47 @@ class SpectraBatches:
         batch: int,
         pixels_per_image: int | None,
         seed: int,
+        min_updates: int = 1,
         shard: Shard = Shard(),
     ) -> None:
-        self._reader, self._batch, self._seed, self._shard = reader, batch, seed, shard
+        self._reader, self._seed, self._shard = reader, seed, shard
         names = reader.store.images("train")
         self._images = [names[i] for i in subset]
         self._limit = pixels_per_image
         histogram = reader.store.statistics("train").class_pixels_NK[list(subset)].copy()
         histogram[:, reader.store.ignore_id] = 0
         labelled_N = histogram.sum(axis=1)
-        self._count = int(np.minimum(labelled_N, pixels_per_image or labelled_N.max(initial=0)).sum())
+        count = int(np.minimum(labelled_N, pixels_per_image or labelled_N.max(initial=0)).sum())
+        self._schedule = Schedule(count, batch, min_updates, seed)
         self._whole = pixels_per_image is None or bool((labelled_N <= pixels_per_image).all())
         self._pool: tuple[Tensor, Tensor] | None = None
 
     @property
     def updates(self) -> int:
-        return max(1, -(-self._count // self._batch))
+        """Updates an epoch."""
+        return self._schedule.updates_a_pass * self._schedule.passes
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        if self._pool is None or not self._whole:
-            self._pool = self._gather(epoch)
-        x_NC, y_N = self._pool
-        for batch in _global_batches(len(y_N), self._batch, self._seed, epoch):
+        for number in self._schedule.pass_numbers(epoch):
+            if self._pool is None or not self._whole:
+                self._pool = self._gather(number)
+            yield from self._pass(number, *self._pool)
+
+    def _pass(self, number: int, x_NC: Tensor, y_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self._schedule.batches(number):
             mine = torch.from_numpy(batch[self._shard.rank :: self._shard.world])
             if len(mine):
                 yield x_NC[mine], y_N[mine]
             else:
                 yield x_NC[:1], torch.full((1,), self._reader.store.ignore_id)
 
-    def _gather(self, epoch: int) -> tuple[Tensor, Tensor]:
+    def _gather(self, pass_number: int) -> tuple[Tensor, Tensor]:
         spectra, labels = [], []
         for number, image in enumerate(self._images):
             labels_HW = self._reader.labels_HW("train", image)
             places = np.flatnonzero(labels_HW.ravel() != self._reader.store.ignore_id)
             if self._limit is not None and len(places) > self._limit:
-                draw = np.random.default_rng((self._seed, epoch, number))
+                draw = np.random.default_rng((self._seed, pass_number, number))
                 places = np.sort(draw.choice(places, self._limit, replace=False))
             block_HWC = self._reader.block_HWC("train", image, slice(None), slice(None))
             spectra.append(block_HWC.reshape(-1, block_HWC.shape[-1])[places])

@@ -82,6 +82,15 @@ def assemble(strategy: Strategy, task: str, store: CubeStore, subset: list[int],
     """
     if is_cacheable(strategy):
         return _on_features(strategy, task, store, subset, cache)
+    return _whole(strategy, task, store, subset)
+
+
+def check_assembly(strategy: Strategy, task: str, store: CubeStore) -> None:
+    """Try whether everything fits, weights included, before hours are spent. Raises RequestError as `assemble`."""
+    _whole(strategy, task, store, [0])
+
+
+def _whole(strategy: Strategy, task: str, store: CubeStore, subset: list[int]) -> Assembled:
     part, kind, k = strategy.encoder, strategy.view.kind, strategy.view.k
     # A pretrained encoder wants its input as in its pretraining; it says how.
     wanted = getattr(encoder_class(part.name), "normalise", "standard") if part else "standard"

@@ -85,10 +85,13 @@ class Strategy(BaseModel):
     def has(self, dimension: str) -> bool:
         """Does this recipe have that hyperparameter, such as `adapter`, `lora.rank` or `decoder.width`?"""
         from hsray.models import accepted_options
+        from hsray.strategies.adapters import adapter_kinds, adapter_options
 
         part, _, option = dimension.partition(".")
-        if part == "adapter" or part == "lora":
+        if dimension == "adapter":
             return self.pretrained
+        if part in adapter_kinds():
+            return self.pretrained and option in adapter_options(part)
         if part == "view":
             return option == "normalise" or (option == "k" and self.view.kind == "pca")
         if part == "beside_bands":
@@ -104,19 +107,18 @@ class Strategy(BaseModel):
             recipe["adapter"] = {**kept, "kind": values["adapter"]}
         for dimension, value in values.items():
             part, _, option = dimension.partition(".")
-            if part == "adapter" or not self.has(dimension):
+            if dimension == "adapter" or not self.has(dimension):
                 continue
-            if part == "lora":
-                if recipe["adapter"]["kind"] == "lora":
-                    recipe["adapter"][option] = value
-            elif option:
+            if part == recipe["adapter"]["kind"]:
+                recipe["adapter"][option] = value
+            elif part in recipe and option:
                 recipe[part][option] = value
-            else:
+            elif part in recipe:
                 recipe[part] = value
         return Strategy.model_validate(recipe)
 
 
-STRATEGY_DIMENSIONS = ("adapter", "lora", "view", "encoder", "decoder", "stem", "beside_bands")
+STRATEGY_PARTS = ("adapter", "view", "encoder", "decoder", "stem", "beside_bands")
 
 
 @cache

@@ -14,7 +14,8 @@ from hsray.digest import digest
 from hsray.errors import RequestError, problems
 from hsray.experiment import Dimension, Experiment
 from hsray.strategies.adapters import adapter_kinds
-from hsray.strategies.strategy import STRATEGY_DIMENSIONS, Strategy, strategy
+from hsray.strategies.assembly import check_assembly
+from hsray.strategies.strategy import STRATEGY_PARTS, Strategy, strategy
 from hsray.strategies.weights import weights_sha256
 from hsray.training.config import TRAINING_DIMENSIONS, RunConfig, Task, Training
 from pydantic import ValidationError
@@ -105,6 +106,8 @@ def cells(experiment: Experiment, data_root: Path, where: str = "experiment") ->
         resolved.setdefault(cell.name, cell)
     for cell in resolved.values():
         found += _cell_problems(cell, where)
+    if not found:
+        found = _assembly_problems(list(resolved.values()), where)
     if found:
         raise problems(_unique(found), f"{where} cannot be run")
     return list(resolved.values())
@@ -148,10 +151,9 @@ def _dimension_problems(experiment: Experiment, recipes: list[Strategy], where: 
                 if part != "axes" and name != "fraction":
                     found.append(RequestError(f"{name} is an axis", where=place, do=f"write it as axes.{name}"))
             elif name not in TRAINING_DIMENSIONS:
-                if name.split(".")[0] not in STRATEGY_DIMENSIONS:
-                    known = (
-                        f"{', '.join(TRAINING_DIMENSIONS)}, or one of {', '.join(STRATEGY_DIMENSIONS)} with its option"
-                    )
+                if name.split(".")[0] not in (*STRATEGY_PARTS, *adapter_kinds()):
+                    parts = ", ".join((*STRATEGY_PARTS, *adapter_kinds()))
+                    known = f"{', '.join(TRAINING_DIMENSIONS)}, or an option of {parts}"
                     found.append(RequestError(f"unknown hyperparameter '{name}'", where=place, do=f"known: {known}"))
                 elif recipes and not any(recipe.has(name) for recipe in recipes):
                     found.append(
@@ -186,6 +188,17 @@ def _cell_problems(cell: Cell, where: str) -> list[RequestError]:
         except RequestError as error:
             found.append(RequestError(error.what, where=f"{where}: {error.where or cell.name}", do=error.do))
     return found
+
+
+def _assembly_problems(found: list[Cell], where: str) -> list[RequestError]:
+    problems_found = []
+    tried = {(cell.strategy.with_values(cell.values).model_dump_json(), cell.store.path): cell for cell in found}
+    for cell in tried.values():
+        try:
+            check_assembly(cell.strategy.with_values(cell.values), cell.task, cell.store)
+        except RequestError as error:
+            problems_found.append(RequestError(error.what, where=f"{where}: {error.where or cell.name}", do=error.do))
+    return problems_found
 
 
 def _unique(found: list[RequestError]) -> list[RequestError]:

@@ -36,7 +36,14 @@ def cluster(resources: Resources) -> Iterator[Slots]:
         options: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         if "RAY_ADDRESS" not in os.environ:
             options["include_dashboard"] = resources.workers > 1
-        ray.init(**options)
+        try:
+            ray.init(**options)
+        except ConnectionError as error:
+            raise RequestError(
+                f"the Ray cluster does not answer: {error}",
+                where=f"RAY_ADDRESS={os.environ.get('RAY_ADDRESS')}",
+                do="start it (`ray start --head`), mend RAY_ADDRESS, or unset it to run on this machine",
+            ) from None
     try:
         yield slots(resources, ray.cluster_resources())
     finally:

@@ -121,6 +121,11 @@ class Dispatcher:
             state.finals_done += 1
         self.changed(job.folder)
 
+    @property
+    def left(self) -> int:
+        """Runs that have not ended."""
+        return sum(s.study.planned - s.trials_ended + s.finals_planned - s.finals_done for s in self.cells.values())
+
     def current_finals(self) -> dict[str, list[str]]:
         """Keys of the finals that the table is made of, by cell."""
         return {cell: [job.key for job, _ in self._finals(state)] for cell, state in self.cells.items()}

@@ -11,7 +11,7 @@ import yaml
 from filelock import FileLock, Timeout
 from hsray.errors import HsrayError, RequestError
 from hsray.experiment import Experiment
-from hsray.strategies.features import ensure_features, features_folder, is_cacheable
+from hsray.strategies.features import ensure_features, features_folder, features_gigabytes, is_cacheable
 from hsray.strategies.weights import weights_sha256
 from hsray.sweep.cells import Cell, cells
 from hsray.sweep.cluster import cluster
@@ -24,13 +24,12 @@ from hsray.training.runlog import write_atomically, write_json
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep did: ended runs in all, those the machine failed, and records that MLflow has not got yet."""
+    """What a sweep did: reasons of failed runs by cell, and how many records MLflow has not got yet."""
 
     experiment: str
     folder: Path
     cells: int
     failures: dict[str, list[str]]
-    lost: int
     undelivered: int
 
 
@@ -81,13 +80,14 @@ def sweep(
         tracker.close()
         lock.release()
     failures = {cell: state.failures for cell, state in dispatcher.cells.items() if state.failures}
-    if dispatcher.live:
+    if dispatcher.left:
+        lost = f", {len(dispatcher.lost)} of them lost with their machine again and again" if dispatcher.lost else ""
         raise HsrayError(
-            f"the sweep was interrupted with {len(dispatcher.live)} runs under way",
+            f"the sweep was interrupted: {dispatcher.left} runs have not ended{lost}",
             where=str(folder),
             do="run the same command again: it goes on from here",
         )
-    return SweepResult(experiment.name, folder, len(found), failures, len(dispatcher.lost), undelivered)
+    return SweepResult(experiment.name, folder, len(found), failures, undelivered)
 
 
 def _features(found: list[Cell], cache: Path, view: LiveView) -> None:
@@ -99,7 +99,8 @@ def _features(found: list[Cell], cache: Path, view: LiveView) -> None:
                 wanted[features_folder(cell.store, recipe, cache)] = (cell, recipe)
     for path, (cell, recipe) in wanted.items():
         if not path.is_dir():
-            view.say(f"features of {cell.store.name} under {recipe.name}, computed once")
+            size = features_gigabytes(cell.store, recipe)
+            view.say(f"features of {cell.store.name} under {recipe.name}: {size:.3g} GB, computed once")
             gpus = 1 if ray.cluster_resources().get("GPU") else 0
             cpus = 1 if gpus else max(node["Resources"].get("CPU", 0) for node in ray.nodes())
             task = ray.remote(num_gpus=gpus, num_cpus=cpus)(ensure_features)

@@ -21,6 +21,7 @@ class Training(BaseModel):
     batch: int = Field(16, ge=1, description="samples an update, over all workers")
     epochs: int = Field(500, ge=1)
     patience: int | None = Field(30, ge=1, description="stop after so many epochs without a better validation Jaccard")
+    min_updates: int = Field(1, ge=1, description="an epoch passes over the data until it has so many updates")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
     schedule: Literal["constant", "cosine"] = "constant"
     crop: int | None = Field(None, ge=1, description="side of random training crops; left out: whole images")

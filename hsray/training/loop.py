@@ -110,14 +110,16 @@ class _Run:
 
     def _batches(self) -> CropBatches | SpectraBatches:
         training = self.config.training
-        common: dict[str, Any] = {"seed": self.config.seed, "shard": self.shard}
+        common: dict[str, Any] = {
+            "seed": self.config.seed, "shard": self.shard, "batch": training.batch, "min_updates": training.min_updates,
+        }  # fmt: skip
         if self.config.task == "spectral":
             return SpectraBatches(
-                self.assembled.reader, self.subset, batch=training.batch, pixels_per_image=training.pixels_per_image,
+                self.assembled.reader, self.subset, pixels_per_image=training.pixels_per_image,
                 **common,
             )  # fmt: skip
         return CropBatches(
-            self.assembled.reader, self.subset, batch=training.batch, crop=training.crop,
+            self.assembled.reader, self.subset, crop=training.crop,
             crops_per_image=training.crops_per_image, flip=training.flip, loaders=training.loaders, **common,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from statistics import mean
 
 from hsray.experiment import Resources
 from hsray.sweep.cluster import cluster
+
 from tests.benchmarks.report import Measurement
 from tests.benchmarks.sweeps import drive_sweep
 

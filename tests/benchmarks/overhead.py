@@ -16,6 +16,7 @@ from hsray.tracking import Tracker
 from hsray.training import RunConfig
 from hsray.training.loop import Report
 from hsray.training.runlog import append_epoch
+
 from tests.benchmarks.bare import bare_tune, epoch_metrics
 from tests.benchmarks.report import Measurement
 from tests.benchmarks.stopwatch import Stopwatch

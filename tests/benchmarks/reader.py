@@ -22,7 +22,7 @@ def first_batch(path: str) -> float:
     subset = training_subset(store, 0.5, 0)
     fit_view(store, subset, "bands")
     reader = Reader(((store, None),))
-    batches = CropBatches(reader, subset, batch=BATCH, crop=CROP, crops_per_image=1, flip=0.0, seed=0)
+    batches = CropBatches(reader, subset, batch=BATCH, crop=CROP, crops_per_image=BATCH, flip=0.0, seed=0)
     x_BCHW, _ = next(iter(batches.epoch(0)))
     seconds = time.perf_counter() - started
     assert x_BCHW.shape == (BATCH, store.bands, CROP, CROP)

@@ -15,6 +15,7 @@ from hsray.sweep.cluster import Slots
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
 from hsray.tracking import Tracker
+
 from tests.benchmarks.bare import EPOCHS
 from tests.tiny import tiny_store
 

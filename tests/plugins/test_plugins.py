@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.sweep.sweeps import hsray, write_experiment
 from tests.tiny import tiny_store
 

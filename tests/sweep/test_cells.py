@@ -97,3 +97,19 @@ def test_values_that_cannot_work_are_refused_before_anything_runs(data: Path, pa
     axes = parts.pop("axes", {})
     with pytest.raises(RequestError, match=said):
         cells(experiment(axes, **parts), data, "e.yaml")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        ("unet", "takes a map"),
+        ("efficientnet-imagenet", "its encoder takes images"),
+        ({"base": "hypersl-full", "name": "x", "encoder": {"width": 32}}, "do not fit"),
+        ({"base": "hypersl-full", "name": "x", "view": {"kind": "pca"}}, "wavelength"),
+        ({"base": "mlp", "name": "x", "decoder": {"breadth": 3}}, "no option breadth"),
+        ({"name": "x", "decoder": {"name": "mpl"}}, "no decoder 'mpl'"),
+    ],
+)
+def test_strategies_that_cannot_be_built_are_refused_before_anything_runs(data: Path, strategy: Any, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        cells(experiment({"strategy": [strategy]}), data, "e.yaml")

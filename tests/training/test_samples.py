@@ -73,6 +73,17 @@ def test_pixels_of_an_image_are_limited_and_drawn_anew(reader: Reader) -> None:
     assert not torch.equal(epochs[0].sort(0)[0], epochs[1].sort(0)[0])
 
 
+def test_little_data_is_passed_over_until_there_are_enough_updates(reader: Reader) -> None:
+    common = {"batch": 4, "crop": 8, "crops_per_image": 3, "flip": 0.5, "seed": 1}
+    once, often = CropBatches(reader, [0], **common), CropBatches(reader, [0], min_updates=4, **common)
+    assert once.updates == 1 and often.updates == 4
+    passes = [x for x, _ in often.epoch(2)]
+    assert len(passes) == 4 and all(len(x) == 3 for x in passes)
+    assert not torch.equal(passes[0].sort(0)[0], passes[1].sort(0)[0]), "crops are drawn anew in every pass"
+    spectra = SpectraBatches(reader, [0], batch=64, pixels_per_image=100, seed=0, min_updates=5)
+    assert spectra.updates == 6 == len(list(spectra.epoch(0)))
+
+
 @given(st.integers(1, 300), st.integers(1, 120), st.floats(0, 0.9))
 def test_windows_cover_everything_and_stay_inside(size: int, window: int, overlap: float) -> None:
     covered = np.zeros(size, bool)
