@@ -23,7 +23,7 @@ err = Console(stderr=True)
 
 def _bar() -> Progress:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=err, transient=False)
+    return Progress(*columns, console=err, transient=True)
 
 
 def prepare_dataset(

@@ -81,7 +81,8 @@ class LiveView:
             cell = state.study.cell
             counts = f"{state.trials_ended}/{state.study.planned}", f"{state.finals_done}/{state.finals_planned}"
             best = "–" if state.best is None else f"{100 * state.best:.1f} %"
-            running = sum(job.cell == cell.id for job in self.dispatcher.live.values())
+            # A copy: the view is drawn in a thread of its own while runs come and go.
+            running = sum(job.cell == cell.id for job in list(self.dispatcher.live.values()))
             name = "  ".join(str(value) for value in cell.axes.values())
             row = (name + " " + "●" * running, counts[0], str(state.stopped or ""), counts[1], best)
             table.add_row(*row, style="dim" if not running and counts[1] == "0/0" else None)

@@ -8,7 +8,7 @@ import torch
 from hsray.datasets import CubeStore
 from hsray.datasets.samples import CropBatches, Reader, Shard, SpectraBatches
 from hsray.datasets.views import fit_view
-from hsray.training.evaluation import windows
+from hsray.training.evaluation import image_logits, windows
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.tiny import tiny_store
@@ -114,3 +114,13 @@ def test_pca_finds_the_directions_of_a_full_decomposition(reader: Reader) -> Non
     _, _, directions = np.linalg.svd(pixels - pixels.mean(0), full_matrices=False)
     found = fit_view(store, subset, "pca", k=1).layer.projection_CK[:, 0].numpy()
     assert abs(directions[0] @ found / np.linalg.norm(found)) == pytest.approx(1, abs=1e-4)
+
+
+def test_windows_give_a_pixelwise_model_the_same_logits_as_the_whole_image(reader: Reader) -> None:
+    store = reader.store
+    pixelwise = torch.nn.Conv2d(store.bands, store.num_classes, 1)
+    how = {"task": "segmentation", "overlap": 0.3, "device": torch.device("cpu")}
+    image = store.images("test")[0]
+    whole, parts = (image_logits(pixelwise, reader, "test", image, window=window, **how) for window in (None, 9))
+    assert whole.shape == (store.num_classes, 16, 16)
+    assert torch.allclose(whole, parts, atol=1e-5)

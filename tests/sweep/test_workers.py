@@ -1,0 +1,62 @@
+"""Several workers under Ray Train end with the figures of one worker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hsray.errors import RequestError
+from hsray.experiment import Resources
+from hsray.sweep.cluster import slots
+from tests.sweep.sweeps import hsray, ledger_states, write_experiment
+
+
+def finals(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(path.read_text())["metrics"] for path in sorted((folder / "runs").rglob("final-*/result.json"))]
+
+
+def test_two_workers_under_ray_train_equal_one(tmp_path: Path) -> None:
+    parts: dict[str, Any] = {
+        "axes": {"dataset": ["tiny"], "strategy": ["mlp"]},
+        "search": {},
+        "fixed": {"lr": 1e-2, "batch": 64},
+        "budget": {"trials": 1, "epochs": 3},
+        "final": {"seeds": 1},
+    }
+    found = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        experiment = write_experiment(folder, **parts, resources={"workers": workers})
+        done = hsray(folder, "sweep", str(experiment))
+        assert done.returncode == 0, done.stderr
+        assert ledger_states(folder) == ["COMPLETE"]
+        found += finals(folder)
+    one, two = found
+    for name in ("test/jaccard_macro", "test/accuracy_micro", "val/loss", "train/loss"):
+        assert two[name] == pytest.approx(one[name], rel=1e-3)
+    assert two["cost/device_seconds"] == pytest.approx(2 * two["cost/seconds"])
+
+
+@pytest.mark.parametrize(
+    ("resources", "cluster", "count", "cpu", "gpu"),
+    [
+        (Resources(), {"CPU": 8}, 8, 1, 0),
+        (Resources(), {"CPU": 16, "GPU": 4}, 4, 1, 1),
+        (Resources(gpus=0.5), {"CPU": 16, "GPU": 4}, 8, 1, 0.5),
+        (Resources(gpus=0), {"CPU": 16, "GPU": 4}, 16, 1, 0),
+        (Resources(concurrent=3), {"CPU": 8}, 3, 1, 0),
+        (Resources(workers=4), {"CPU": 9}, 2, 1, 0),
+        (Resources(workers=2), {"CPU": 2}, 1, 0.995, 0),
+    ],
+)
+def test_how_many_runs_fit(resources: Resources, cluster: dict[str, float], count: int, cpu: float, gpu: float) -> None:
+    found = slots(resources, cluster)
+    assert (found.count, found.cpu, found.gpu) == (count, pytest.approx(cpu), gpu)
+
+
+def test_what_cannot_fit_is_refused_with_the_arithmetic() -> None:
+    with pytest.raises(RequestError, match=r"4 GPU of 2: 4 workers × \(1 CPU, 1 GPU\)"):
+        slots(Resources(workers=4), {"CPU": 64, "GPU": 2})
