@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hsray.errors import HsrayError
+from hsray.errors import HsrayError, RequestError
 
 if TYPE_CHECKING:
     from hsray.datasets.prepare import NanPolicy
@@ -103,6 +103,8 @@ def train_once(
 
     share = fraction if fraction.startswith("official:") else parse_setting(f"fraction={fraction}")[1]
     values = dict(map(parse_setting, settings))
+    if own := sorted({"task", "fraction", "seed", "test", "out", "data_root", "report"} & set(values)):
+        raise RequestError(f"{', '.join(own)} is no hyperparameter", where="--set", do="use the option of that name")
     result = train(
         dataset, strategy, out=out, task=task, fraction=share, seed=seed, data_root=data, report=report, **values
     )
@@ -136,30 +138,28 @@ def run_sweep(experiment: Path, data: Path, runs: Path, uri: str) -> None:
 
     loaded = load_experiment(experiment)
     # Ray and torch take seconds to import: only once the file is known to be right.
+    from hsray.leaderboard import print_table
     from hsray.sweep.live import LiveView
     from hsray.sweep.run import sweep
 
     result = sweep(loaded, data_root=data, runs_root=runs, tracking_uri=uri, where=str(experiment), view=LiveView(err))
-    from hsray.leaderboard import print_table
-
-    print_table(loaded.name, uri, "table")
-    finish(result, uri)
+    finish(result, uri, lambda: print_table(loaded.name, uri, "table"))
 
 
-def finish(result: SweepResult, uri: str) -> None:
-    """Say what failed and where the runs are; raise where the sweep is not whole."""
+def finish(result: SweepResult, uri: str, show: Callable[[], None]) -> None:
+    """Say what failed, show the table, say where the runs are. Raises HsrayError where MLflow has not got them all."""
     from hsray.tracking.client import redacted
 
     for cell, reasons in result.failures.items():
         err.print(f"[yellow]failed in {escape(cell)}:[/]")
         for reason in reasons:
             err.print(f"  {escape(reason)}", highlight=False)
-    served = uri.startswith(("http://", "https://"))
-    print(f"\nsee the runs:  {redacted(uri) if served else f'mlflow ui --backend-store-uri {redacted(uri)}'}")
-    sys.stdout.flush()
     if result.undelivered:
         raise HsrayError(
-            f"{result.undelivered} runs are not in MLflow yet: it did not answer",
+            f"{result.undelivered} records are not in MLflow yet: {result.trouble or 'it did not answer in time'}",
             where=redacted(uri),
-            do="run the same command again when it does; nothing is trained twice",
+            do="run the same command again when it answers; nothing is trained twice",
         )
+    show()
+    served = uri.startswith(("http://", "https://"))
+    print(f"\nsee the runs:  {redacted(uri) if served else f'mlflow ui --backend-store-uri {redacted(uri)}'}")

@@ -29,10 +29,13 @@ def run_demo(data: Path, runs: Path, uri: str, picture: Path, *, quick: bool) ->
 
     view = LiveView(console)
     result = sweep(experiment, data_root=data, runs_root=runs, tracking_uri=uri, where="demo", view=view)
-    print_table(experiment.name, uri, "table")
-    figure(experiment.name, uri, picture)
-    print(f"\npicture:       {picture}")
-    finish(result, uri)
+
+    def show() -> None:
+        print_table(experiment.name, uri, "table")
+        figure(experiment.name, uri, picture)
+        print(f"\npicture:       {picture}")
+
+    finish(result, uri, show)
 
 
 def reduced(experiment: Experiment) -> Experiment:

@@ -164,7 +164,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
     key, found, value = text.partition("=")
     if not found or not key:
         raise RequestError(f"'{text}' is not key=value", where="--set", do="write for example --set lr=1e-3")
-    return key, yaml.load(value, Loader=_Loader)
+    try:
+        return key, yaml.load(value, Loader=_Loader)
+    except yaml.YAMLError:
+        raise RequestError(f"the value of '{text}' cannot be read", where="--set", do="quote it as in YAML") from None
 
 
 def parse_experiment(content: dict[str, Any], where: str = "experiment") -> Experiment:

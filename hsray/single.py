@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hsray.datasets import default_data_root, open_store
+from hsray.datasets import default_data_root, open_store, training_subset
 from hsray.errors import RequestError, problems
+from hsray.runlog import read_json, write_json
+from hsray.strategies.assembly import check_assembly
 from hsray.strategies.strategy import strategy as find_strategy
 from hsray.training import RunConfig, Training, fit
 from hsray.training.config import TRAINING_DIMENSIONS, Task
-from hsray.training.runlog import write_json
 
 
 def train(
@@ -64,6 +65,15 @@ def train(
             RequestError(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})") for e in error.errors()
         ]
         raise problems(found, "the request is wrong") from None
+    started = read_json(folder / "config.json")
+    if started is not None and started != config.model_dump(mode="json"):
+        raise RequestError(
+            "a run of another configuration was interrupted here",
+            where=str(folder),
+            do="give the same request to go on with it, or name another folder",
+        )
+    training_subset(store, fraction, seed)
+    check_assembly(config.strategy, task, store)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config.model_dump(mode="json"))
     result = fit(config, folder, report, cache=root / ".features")

@@ -63,7 +63,7 @@ def test_an_mlflow_that_does_not_answer_is_refused_at_the_start(tmp_path: Path) 
 def test_more_than_the_machine_has_is_refused_with_the_arithmetic(tmp_path: Path) -> None:
     path = write_experiment(tmp_path, resources={"workers": 64, "cpus": 2})
     done = hsray(tmp_path, "sweep", str(path))
-    assert done.returncode == 2 and "64 workers × (2 CPU" in done.stderr
+    assert done.returncode == 2 and "64 workers × (2 CPU, 0 GPU), and there is room for" in done.stderr
 
 
 def test_prepare_inspect_train_plan(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from hsray.errors import RequestError
 from hsray.experiment import Experiment, load_experiment, parse_experiment, parse_setting
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hsray.scores import METRICS, jaccard_by_class, scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
+
+from hsray.scores import METRICS, jaccard_by_class, scores
 
 
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int, ignore_id: int | None) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from hsray.datasets.classes import ClassInfo, palette
 from hsray.datasets.store import SPLITS, CubeStore
 from hsray.datasets.writer import Plan, StoreWriter

@@ -13,7 +13,7 @@ NAME = "indian-pines"
 
 
 def description() -> Description:
-    """Return the description of the scene: classes, band centres, and its 6 × 6 blocks."""
+    """Return the description of the scene: classes, band centres, and its grid of blocks."""
     return read_description(Path(str(files("hsray.datasets.catalog"))) / f"{NAME}.toml")
 
 

@@ -196,10 +196,10 @@ class SpectraBatches:
     def _pass(self, number: int, x_NC: Tensor, y_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self._schedule.batches(number):
             mine = torch.from_numpy(batch[self._shard.rank :: self._shard.world])
-            if len(mine):
-                yield x_NC[mine], y_N[mine]
-            else:
-                yield x_NC[:1], torch.full((1,), self._reader.store.ignore_id)
+            # Batch norm needs two; what fills up counts nothing.
+            filler = torch.zeros(max(0, 2 - len(mine)), dtype=torch.int64)
+            ignored = torch.full((len(filler),), self._reader.store.ignore_id)
+            yield torch.cat([x_NC[mine], x_NC[filler]]), torch.cat([y_N[mine], ignored])
 
     def _gather(self, pass_number: int) -> tuple[Tensor, Tensor]:
         spectra, labels = [], []

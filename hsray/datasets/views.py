@@ -80,10 +80,16 @@ def fit_view(store: CubeStore, subset: list[int], kind: str, *, k: int = 3, norm
 
     Kinds: `bands` (all), `pseudo-rgb` (three bands by wavelength), `pca` (k whitened principal components).
     """
+    if kind == "pca" and normalise in ("max", "none"):
+        raise RequestError(
+            f"principal components are whitened; '{normalise}' cannot be applied to them",
+            where=f"view.normalise, dataset {store.name}",
+            do="leave normalise out, or use the view 'bands'",
+        )
     channels = list(rgb_bands(store.wavelengths_nm)) if kind == "pseudo-rgb" else None
     nm = store.wavelengths_nm if kind == "bands" else None
     count = len(channels) if channels else store.bands
-    if normalise in ("max", "none") and kind != "pca":
+    if normalise in ("max", "none"):
         return View(channels, ViewLayer(np.zeros(count), np.ones(count), normalise), count, nm)
     mean, variance = subset_moments(store, subset)
     if kind == "pca":

@@ -21,6 +21,8 @@ from hsray.strategies.features import ensure_features, is_cacheable
 from hsray.strategies.strategy import Strategy
 from hsray.strategies.weights import WeightsInfo, load_weights
 
+TRIED_SIDE = 8  # pixels; every pixel may be a pass through a spectral encoder
+
 
 class TransferModel(nn.Module):
     """Raw channels → logits: (B, C, H, W) → (B, K, H, W) for images, (B, C) → (B, K) for spectra.
@@ -28,6 +30,7 @@ class TransferModel(nn.Module):
     A part that takes spectra runs on every pixel alone; one that takes images sees the map of channels.
     """
 
+    view: Any
     # The parts say of themselves what they take and give, which type checkers cannot see in a Module.
     stem: Any
     encoder: Any
@@ -86,14 +89,27 @@ def assemble(strategy: Strategy, task: str, store: CubeStore, subset: list[int],
 
 
 def check_assembly(strategy: Strategy, task: str, store: CubeStore) -> None:
-    """Try whether everything fits, weights included, before hours are spent. Raises RequestError as `assemble`."""
-    _whole(strategy, task, store, [0])
+    """Build the model and run it once, before hours are spent. Raises RequestError as `assemble`."""
+    try:
+        built = _whole(strategy, task, store, [0])
+        channels = built.model.view.mean_C.numel()
+        shape = (2, channels) if task == "spectral" else (2, channels, TRIED_SIDE, TRIED_SIDE)
+        with torch.inference_mode():
+            built.model.eval()(torch.rand(shape))
+    except (TypeError, ValueError, RuntimeError) as error:
+        # Options of the wrong type or size end in whatever the library below says of them.
+        raise RequestError(
+            f"the model cannot be built or run: {type(error).__name__}: {str(error).splitlines()[0]}",
+            where=f"strategy {strategy.name}, dataset {store.name}",
+            do="check the options of its stem, encoder, adapter and decoder",
+        ) from None
 
 
 def _whole(strategy: Strategy, task: str, store: CubeStore, subset: list[int]) -> Assembled:
     part, kind, k = strategy.encoder, strategy.view.kind, strategy.view.k
     # A pretrained encoder wants its input as in its pretraining; it says how.
     wanted = getattr(encoder_class(part.name), "normalise", "standard") if part else "standard"
+    wanted = "standard" if kind == "pca" and wanted == "max" else wanted  # components are no spectra
     view = fit_view(store, subset, kind, k=k, normalise=strategy.view.normalise or wanted)
     channels: Any = view.out_channels
     nm_L = None if view.wavelengths_nm is None else torch.as_tensor(view.wavelengths_nm, dtype=torch.float32)
@@ -128,7 +144,8 @@ def _on_features(strategy: Strategy, task: str, store: CubeStore, subset: list[i
     _check(strategy, task, None, decoder, store)
     weights = WeightsInfo(**{**features.source["weights"], "seen": tuple(features.source["weights"]["seen"])})
     reader = Reader(tuple((source, None) for source in sources))
-    return _assembled(TransferModel(view, None, None, None, decoder), reader, weights, features.source["seconds"])
+    model = TransferModel(view, None, None, None, decoder)
+    return _assembled(model, reader, weights, features.source["seconds"], features.source["parameters"])
 
 
 def _decoder(strategy: Strategy, channels: int | tuple[int, ...], store: CubeStore) -> Any:
@@ -136,9 +153,13 @@ def _decoder(strategy: Strategy, channels: int | tuple[int, ...], store: CubeSto
 
 
 def _assembled(
-    model: TransferModel, reader: Reader, weights: WeightsInfo | None, features_seconds: float = 0.0
+    model: TransferModel,
+    reader: Reader,
+    weights: WeightsInfo | None,
+    features_seconds: float = 0.0,
+    parameters_of_features: int = 0,
 ) -> Assembled:
-    total = sum(p.numel() for p in model.parameters())
+    total = parameters_of_features + sum(p.numel() for p in model.parameters())
     return Assembled(model, reader, weights, trained_parameters(model), total, features_seconds)
 
 

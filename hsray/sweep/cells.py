@@ -9,19 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hsray.datasets import CubeStore, open_store, training_subset
+from hsray.datasets import CubeStore, open_store
 from hsray.digest import digest
 from hsray.errors import RequestError, problems
 from hsray.experiment import Dimension, Experiment
-from hsray.strategies.adapters import adapter_kinds
-from hsray.strategies.assembly import check_assembly
-from hsray.strategies.strategy import STRATEGY_PARTS, Strategy, strategy
+from hsray.models import accepted_options
+from hsray.strategies.strategy import Strategy, strategy
 from hsray.strategies.weights import weights_sha256
+from hsray.sweep.checks import OWN_AXES, cell_problems, dimension_problems
 from hsray.training.config import TRAINING_DIMENSIONS, RunConfig, Task, Training
-from pydantic import ValidationError
-
-OWN_AXES = ("dataset", "strategy", "fraction")
-BUDGET_DIMENSIONS = ("epochs", "patience")
 
 
 @dataclass(frozen=True)
@@ -35,6 +31,7 @@ class Cell:
     axes: dict[str, Any]
     values: dict[str, Any]
     space: dict[str, Dimension]
+    bracket: tuple[int, int] | None
 
     @property
     def searches_fraction(self) -> bool:
@@ -65,14 +62,21 @@ class Cell:
     def id(self) -> str:
         """The name and a hash of all that defines the cell; how many trials and seeds it gets does not."""
         definition = {
+            "task": self.task,
             "axes": self.axes,
+            "bracket": self.bracket,
             "data": self.store.fingerprint,
-            "strategy": self.strategy.model_dump(mode="json"),
+            "strategy": self.strategy.model_dump(mode="json", exclude={"encoder": {"weights"}}),
             "weights": weights_sha256(self._weights) if self._weights else None,
             "values": self.values,
             "space": {name: dimension.model_dump(mode="json") for name, dimension in self.space.items()},
         }
         return f"{self.name}@{digest(definition)}"
+
+    def equals(self, other: Cell) -> bool:
+        """The same in everything but its values' spelling."""
+        mine, its = ((c.store.path, c.strategy, c.values, c.space) for c in (self, other))
+        return mine == its
 
     @property
     def _weights(self) -> str | None:
@@ -83,33 +87,28 @@ def cells(experiment: Experiment, data_root: Path, where: str = "experiment") ->
     """All cells, in the order of the file. Equal ones (an adapter axis over a strategy without one) are merged.
 
     Raises:
-        RequestError: all problems found: datasets, strategies, dimensions, values, fractions that leave no image.
+        RequestError: all problems found: datasets, strategies, dimensions, values, fractions that leave no image,
+            parts and weights that do not fit.
     """
     found: list[RequestError] = []
-    stores = _resolve(
-        experiment.axes["dataset"], lambda name: open_store(str(name), data_root), found, "dataset", where
-    )
-    recipes = _resolve(experiment.axes["strategy"], strategy, found, "strategy", where)
-    found += _dimension_problems(experiment, [recipe for recipe in recipes if recipe], where)
-    if found:
-        raise problems(found, f"{where} cannot be run")
+    axes = experiment.axes
+    stores = _resolve(axes["dataset"], lambda name: open_store(str(name), data_root), found, "dataset", where)
+    recipes = _resolve(axes["strategy"], _recipe, found, "strategy", where)
+    misnamed = dimension_problems(experiment, [recipe for recipe in recipes if recipe], where)
     resolved: dict[str, Cell] = {}
-    for combination in itertools.product(*experiment.axes.values()):
-        chosen = dict(zip(experiment.axes, combination, strict=True))
-        cell = _cell(
-            experiment,
-            chosen,
-            stores[experiment.axes["dataset"].index(chosen["dataset"])],
-            recipes[experiment.axes["strategy"].index(chosen["strategy"])],
-            data_root,
-        )
-        resolved.setdefault(cell.name, cell)
-    for cell in resolved.values():
-        found += _cell_problems(cell, where)
-    if not found:
-        found = _assembly_problems(list(resolved.values()), where)
+    for combination in itertools.product(*axes.values()):
+        chosen = dict(zip(axes, combination, strict=True))
+        store = stores[axes["dataset"].index(chosen["dataset"])]
+        recipe = recipes[axes["strategy"].index(chosen["strategy"])]
+        if store is None or recipe is None:
+            continue
+        cell = _cell(experiment, chosen, store, recipe, data_root)
+        if not cell.equals(resolved.setdefault(cell.name, cell)):
+            do = "give datasets and strategies names of their own (`name: …` in the recipe)"
+            found.append(RequestError(f"two different cells are called '{cell.name}'", where=f"{where}: axes", do=do))
+    found += misnamed or cell_problems(list(resolved.values()), where)
     if found:
-        raise problems(_unique(found), f"{where} cannot be run")
+        raise problems(list({str(problem): problem for problem in found}.values()), f"{where} cannot be run")
     return list(resolved.values())
 
 
@@ -125,7 +124,17 @@ def _cell(experiment: Experiment, chosen: dict[str, Any], store: CubeStore, reci
     space = {name: dimension for name, dimension in experiment.search.items() if applies(name)}
     # A condition on something this strategy does not have can never hold.
     space = {n: d for n, d in space.items() if all(c in space or c in values for c in d.when or {})}
-    return Cell(experiment.task, store, root, recipe, axes, values, space)
+    rungs = experiment.budget
+    bracket = (rungs.first_rung, rungs.factor) if rungs.halving and "fraction" not in space else None
+    return Cell(experiment.task, store, root, recipe, axes, values, space, bracket)
+
+
+def _recipe(request: Any) -> Strategy:
+    found = strategy(request)
+    for kind in ("stem", "encoder", "decoder"):
+        if (part := getattr(found, kind)) is not None:
+            accepted_options(kind, part.name)  # raises where there is none of this name
+    return found
 
 
 def _resolve(requests: list[Any], find, found: list[RequestError], axis: str, where: str) -> list[Any]:
@@ -138,71 +147,6 @@ def _resolve(requests: list[Any], find, found: list[RequestError], axis: str, wh
             found.append(RequestError(error.what, where=place, do=error.do))
             resolved.append(None)
     return resolved
-
-
-def _dimension_problems(experiment: Experiment, recipes: list[Strategy], where: str) -> list[RequestError]:
-    found = []
-    for part in ("axes", "search", "fixed"):
-        for name in getattr(experiment, part):
-            place = f"{where}: {part}.{name}"
-            if name in BUDGET_DIMENSIONS and part != "axes":
-                found.append(RequestError(f"{name} belongs to the budget", where=place, do=f"write budget.{name}"))
-            elif name in OWN_AXES:
-                if part != "axes" and name != "fraction":
-                    found.append(RequestError(f"{name} is an axis", where=place, do=f"write it as axes.{name}"))
-            elif name not in TRAINING_DIMENSIONS:
-                if name.split(".")[0] not in (*STRATEGY_PARTS, *adapter_kinds()):
-                    parts = ", ".join((*STRATEGY_PARTS, *adapter_kinds()))
-                    known = f"{', '.join(TRAINING_DIMENSIONS)}, or an option of {parts}"
-                    found.append(RequestError(f"unknown hyperparameter '{name}'", where=place, do=f"known: {known}"))
-                elif recipes and not any(recipe.has(name) for recipe in recipes):
-                    found.append(
-                        RequestError(
-                            f"no strategy of this file has '{name}'", where=place, do="remove it, or rename it"
-                        )
-                    )
-    searched = experiment.search["adapter"].choice or [] if "adapter" in experiment.search else []
-    fixed = [experiment.fixed["adapter"]] if "adapter" in experiment.fixed else []
-    for kind in [*searched, *experiment.axes.get("adapter", []), *fixed]:
-        if kind not in adapter_kinds():
-            do = f"known: {', '.join(adapter_kinds())}"
-            found.append(RequestError(f"there is no adapter '{kind}'", where=f"{where}: adapter", do=do))
-    return found
-
-
-def _cell_problems(cell: Cell, where: str) -> list[RequestError]:
-    """Try what can be tried without training: values of hyperparameters, and fractions."""
-    found = []
-    trials: list[dict[str, Any]] = [{}]
-    for name, dimension in cell.space.items():
-        ends = dimension.choice or list(dimension.log or dimension.uniform or dimension.whole or ())
-        trials += [{name: value} for value in ends]
-    for sampled in trials:
-        try:
-            config = cell.config(sampled, seed=0)
-            training_subset(cell.store, config.fraction, 0)
-        except ValidationError as error:
-            for fault in error.errors():
-                key = ".".join(map(str, fault["loc"]))
-                found.append(RequestError(f"{key}: {fault['msg']} (got {fault['input']!r})", where=f"{where}: {key}"))
-        except RequestError as error:
-            found.append(RequestError(error.what, where=f"{where}: {error.where or cell.name}", do=error.do))
-    return found
-
-
-def _assembly_problems(found: list[Cell], where: str) -> list[RequestError]:
-    problems_found = []
-    tried = {(cell.strategy.with_values(cell.values).model_dump_json(), cell.store.path): cell for cell in found}
-    for cell in tried.values():
-        try:
-            check_assembly(cell.strategy.with_values(cell.values), cell.task, cell.store)
-        except RequestError as error:
-            problems_found.append(RequestError(error.what, where=f"{where}: {error.where or cell.name}", do=error.do))
-    return problems_found
-
-
-def _unique(found: list[RequestError]) -> list[RequestError]:
-    return list({str(problem): problem for problem in found}.values())
 
 
 def _slug(value: Any) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+
 from hsray.errors import RequestError
 from hsray.experiment import Resources
 
@@ -45,33 +46,34 @@ def cluster(resources: Resources) -> Iterator[Slots]:
                 do="start it (`ray start --head`), mend RAY_ADDRESS, or unset it to run on this machine",
             ) from None
     try:
-        yield slots(resources, ray.cluster_resources())
+        yield slots(resources, [node["Resources"] for node in ray.nodes() if node["Alive"]])
     finally:
         if own:
             ray.shutdown()
 
 
-def slots(resources: Resources, cluster: dict[str, float]) -> Slots:
-    """How many runs fit into a cluster's resources.
+def slots(resources: Resources, nodes: list[dict[str, float]]) -> Slots:
+    """How many runs fit into a cluster of nodes with these resources; a worker stays within one node.
 
     Raises:
         RequestError: not even one fits; with the arithmetic.
     """
-    gpu = (1.0 if cluster.get("GPU") else 0.0) if resources.gpus == "auto" else float(resources.gpus)
-    cpu, workers = resources.cpus, resources.workers
-    driver = DRIVER_CPU if workers > 1 else 0.0
-    need = {"CPU": cpu * workers + driver, "GPU": gpu * workers}
-    if workers > 1 and need["CPU"] > cluster.get("CPU", 0) >= cpu * workers:
-        # The driver's hundredth of a core must not cost a whole worker.
-        cpu = (cluster["CPU"] - driver) / workers
-        need["CPU"] = cluster["CPU"]
-    fits = [int((cluster.get(kind, 0) + 1e-6) // amount) for kind, amount in need.items() if amount > 0]
-    count = min(fits)
+    has_gpus = any(node.get("GPU") for node in nodes)
+    gpu = float(has_gpus) if resources.gpus == "auto" else float(resources.gpus)
+    workers = resources.workers
+    # Every worker gives up what its driver may take, so that full nodes cannot leave a driver without its workers.
+    cpu = resources.cpus - (DRIVER_CPU if workers > 1 else 0)
+    needs = {"CPU": resources.cpus} | ({"GPU": gpu} if gpu else {})
+    room = sum(min(int((node.get(kind, 0) + 1e-6) // need) for kind, need in needs.items()) for node in nodes)
+    count = room // workers
     if count < 1:
-        text = ", ".join(f"{amount:g} {kind} of {cluster.get(kind, 0):g}" for kind, amount in need.items() if amount)
         raise RequestError(
-            f"one run needs {text}: {workers} workers × ({cpu:g} CPU, {gpu:g} GPU) + {driver:g} CPU",
-            where="resources",
+            f"one run needs {workers} workers × ({resources.cpus:g} CPU, {gpu:g} GPU), and there is room for {room}",
+            where=f"resources; the nodes have {_listed(nodes)}",
             do="lower resources.workers, cpus or gpus, or give Ray more",
         )
     return Slots(min(count, resources.concurrent or count), cpu, gpu)
+
+
+def _listed(nodes: list[dict[str, float]]) -> str:
+    return "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)

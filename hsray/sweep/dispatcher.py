@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hsray.experiment import Experiment
+from hsray.runlog import read_epochs, write_json
 from hsray.sweep.cells import Cell
 from hsray.sweep.jobs import Job, final_job, trial_job, write_spec
 from hsray.sweep.ledger import CellStudy, open_ledger
 from hsray.training import SCORE
-from hsray.training.runlog import read_epochs, write_json
 
 
 @dataclass
@@ -34,12 +34,21 @@ class CellState:
     seconds: list[float] = field(default_factory=list)
 
     @property
+    def left(self) -> int:
+        """Trials and finals that have not ended."""
+        return self.study.planned - self.trials_ended + self.finals_planned - self.finals_done
+
+    @property
     def trials_ended(self) -> int:
         return self.study.asked - self.study.live - len(self.study.interrupted)
 
 
 class Dispatcher:
-    """Hands out jobs and takes what comes back. `changed(folder)` is called when a run has something new to record."""
+    """Hands out jobs and takes what comes back.
+
+    `changed(folder)` is called when a run has something new to record, `chosen({cell: keys})` when a cell's trials have
+    ended and it is known which finals count.
+    """
 
     def __init__(
         self,
@@ -48,8 +57,10 @@ class Dispatcher:
         folder: Path,
         cache: Path,
         changed: Callable[[Path], None] = lambda folder: None,
+        chosen: Callable[[dict[str, list[str]]], None] = lambda finals: None,
     ) -> None:
-        self.experiment, self.folder, self.cache, self.changed = experiment, folder, cache, changed
+        self.experiment, self.folder, self.cache = experiment, folder, cache
+        self.changed, self.chosen = changed, chosen
         storage = open_ledger(folder / "ledger.db")
         self.cells = {cell.id: CellState(CellStudy(cell, storage, experiment.budget)) for cell in cells}
         self.live: dict[str, Job] = {}
@@ -124,11 +135,7 @@ class Dispatcher:
     @property
     def left(self) -> int:
         """Runs that have not ended."""
-        return sum(s.study.planned - s.trials_ended + s.finals_planned - s.finals_done for s in self.cells.values())
-
-    def current_finals(self) -> dict[str, list[str]]:
-        """Keys of the finals that the table is made of, by cell."""
-        return {cell: [job.key for job, _ in self._finals(state)] for cell, state in self.cells.items()}
+        return sum(state.left for state in self.cells.values())
 
     def _next_trial(self) -> Job | None:
         order = sorted(self.cells.values(), key=lambda state: (not state.study.interrupted, state.study.asked))
@@ -150,6 +157,7 @@ class Dispatcher:
                 state.waiting_finals = [(job, sampled) for job, sampled in jobs if job.result is None]
                 state.finals_done = len(jobs) - len(state.waiting_finals)
                 state.finals_planned = len(jobs)
+                self.chosen({state.study.cell.id: [job.key for job, _ in jobs]})
             if state.waiting_finals:
                 job, sampled = state.waiting_finals.pop(0)
                 write_spec(job, state.study.cell, sampled)

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ray import tune
+
 from hsray.experiment import Resources
 from hsray.sweep.cluster import DRIVER_CPU, Slots
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.execution import MACHINE_RETRIES, run_distributed, run_in_actor
 from hsray.sweep.tune_adapters import CellScheduler, JobSearcher, resources_json
-from ray import tune
 
 
 def drive(

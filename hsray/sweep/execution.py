@@ -9,14 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from hsray.datasets.samples import Shard
-from hsray.errors import HsrayError
-from hsray.sweep.jobs import Job
-from hsray.training import fit
-from hsray.training.runlog import write_json
 from ray import train, tune
 from ray.train.torch import TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
+
+from hsray.datasets.samples import Shard
+from hsray.errors import HsrayError
+from hsray.runlog import write_json
+from hsray.sweep.jobs import Job
+from hsray.training import fit
 
 MACHINE_RETRIES = 3
 
@@ -29,6 +30,8 @@ def run_in_actor(config: dict[str, Any]) -> None:
 
 def run_distributed(config: dict[str, Any]) -> None:
     """Tune trainable that starts a Ray Train job for a run with several workers."""
+    if Job.model_validate_json(config["job"]).result is not None:
+        return
     resources = json.loads(config["resources"])
     trainer = TorchTrainer(
         _train_worker,
@@ -40,7 +43,6 @@ def run_distributed(config: dict[str, Any]) -> None:
         ),
         run_config=train.RunConfig(
             storage_path=config["storage"],
-            failure_config=train.FailureConfig(max_failures=MACHINE_RETRIES),
             callbacks=[TuneReportCallback()],  # type: ignore[list-item]
         ),
     )
@@ -49,8 +51,6 @@ def run_distributed(config: dict[str, Any]) -> None:
 
 def _train_worker(config: dict[str, Any]) -> None:
     job = Job.model_validate_json(config["job"])
-    if job.result is not None:
-        return  # a worker failed by its own doing and the group was started again: that is not tried twice
     context = train.get_context()
     shard = Shard(context.get_world_rank(), context.get_world_size())
     device = get_device()
@@ -74,10 +74,14 @@ def _to_tune(epoch: int, metrics: dict[str, float]) -> None:
 
 def _guarded(job: Job, work: Callable[[], dict[str, Any]], shard: Shard = Shard()) -> None:
     """Do the work and leave `result.json`. What fails by its own doing is a result too, and is not tried again."""
+    if job.result is not None:
+        return  # started again after it had ended
     started = time.time()
     try:
         result = work()
     except Exception as error:
+        if shard.world > 1 and isinstance(error, RuntimeError) and not isinstance(error, HsrayError):
+            raise  # another worker may have died under this one: the machine failed the run, which is tried again
         reason = str(error) if isinstance(error, HsrayError) else f"{type(error).__name__}: {error}"
         (job.folder / "error.txt").write_text(traceback.format_exc(), "utf-8")
         seconds = time.time() - started
@@ -89,5 +93,5 @@ def _guarded(job: Job, work: Callable[[], dict[str, Any]], shard: Shard = Shard(
         if shard.world > 1:
             raise  # the other workers may be waiting for this one: Ray Train has to end them
         return
-    if shard.rank == 0:
+    if shard.rank == 0 and job.result is None:  # the bracket may have stopped it meanwhile
         write_json(job.folder / "result.json", result)

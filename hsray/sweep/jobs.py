@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict
+
+from hsray.runlog import read_json, write_json
 from hsray.sweep.cells import Cell
 from hsray.training import RunConfig
-from hsray.training.runlog import read_json, write_json
-from pydantic import BaseModel, ConfigDict
 
 
 class Job(BaseModel):

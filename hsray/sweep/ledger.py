@@ -13,9 +13,10 @@ from typing import Any
 
 import optuna
 import sqlalchemy
+from optuna.trial import FrozenTrial, Trial, TrialState
+
 from hsray.experiment import Budget, Dimension
 from hsray.sweep.cells import Cell
-from optuna.trial import FrozenTrial, Trial, TrialState
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # TPE in groups of conditions
@@ -43,32 +44,35 @@ class CellStudy:
         self.cell = cell
         # Nothing to tune: one trial says all there is to know.
         self.planned = budget.trials if cell.space else 1
-        bracket = budget.halving and not cell.searches_fraction
         self.study = optuna.create_study(
             storage=storage,
             study_name=cell.id,
             load_if_exists=True,
             directions=["maximize", "minimize"] if cell.searches_fraction else ["maximize"],
-            pruner=optuna.pruners.SuccessiveHalvingPruner(budget.first_rung, budget.factor, 0)
-            if bracket
+            pruner=optuna.pruners.SuccessiveHalvingPruner(*cell.bracket, 0)
+            if cell.bracket
             else optuna.pruners.NopPruner(),
         )
         self._live: dict[int, Trial] = {}
+        self._reported: dict[int, int] = {}
         trials = self.study.get_trials(deepcopy=False)
         self.interrupted = [t.number for t in trials if not t.state.is_finished()]
         self.asked = len(trials)
+        self.planned = max(self.planned, self.asked)  # a budget that was lowered takes nothing back
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
         """The number and values of an interrupted or new trial; None when there are as many as planned."""
+        number = self.interrupted[0] if self.interrupted else self.asked
+        # Seeded by cell and number: what is suggested depends on the trials told so far and on nothing else.
+        seed = (int(self.cell.id.rsplit("@", 1)[1], 16) + number) % 2**32
+        several = len(self.cell.space) > 1
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=several, group=several)
         if self.interrupted:
-            number = self.interrupted.pop(0)
+            self.interrupted.pop(0)
             frozen = self.study.get_trials(deepcopy=False)[number]
             trial = Trial(self.study, frozen._trial_id)
+            self._reported[number] = frozen.last_step or 0
         elif self.asked < self.planned:
-            # Seeded by cell and number: what is suggested depends on the trials told so far and on nothing else.
-            seed = (int(self.cell.id.rsplit("@", 1)[1], 16) + self.asked) % 2**32
-            multi = len(self.cell.space) > 1
-            self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=multi, group=multi)
             trial = self.study.ask()
             self.asked += 1
         else:
@@ -81,7 +85,8 @@ class CellStudy:
         if self.cell.searches_fraction:
             return False
         trial = self._live[number]
-        trial.report(score, step=epoch + 1)
+        if epoch >= self._reported.get(number, 0):  # else trained again from a checkpoint
+            trial.report(score, step=epoch + 1)
         return trial.should_prune()
 
     def tell(self, number: int, state: str, score: float | None, labelled_images: float | None = None) -> None:

@@ -6,12 +6,13 @@ import time
 from statistics import mean
 from types import TracebackType
 
-from hsray.sweep.dispatcher import CellState, Dispatcher
 from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+
+from hsray.sweep.dispatcher import CellState, Dispatcher
 
 
 class LiveView:
@@ -102,8 +103,7 @@ class LiveView:
             return None
         work = 0.0
         for state in states:
-            open_runs = state.study.planned - state.trials_ended + state.finals_planned - state.finals_done
-            work += open_runs * mean(state.seconds or ended)
+            work += state.left * mean(state.seconds or ended)
         return work / self.slots
 
 

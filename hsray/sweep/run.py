@@ -9,8 +9,11 @@ from typing import Any
 import ray
 import yaml
 from filelock import FileLock, Timeout
+from ray.exceptions import RayTaskError
+
 from hsray.errors import HsrayError, RequestError
 from hsray.experiment import Experiment
+from hsray.runlog import write_atomically, write_json
 from hsray.strategies.features import ensure_features, features_folder, features_gigabytes, is_cacheable
 from hsray.strategies.weights import weights_sha256
 from hsray.sweep.cells import Cell, cells
@@ -19,18 +22,18 @@ from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
 from hsray.sweep.live import LiveView
 from hsray.tracking import Tracker, manifest
-from hsray.training.runlog import write_atomically, write_json
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep did: reasons of failed runs by cell, and how many records MLflow has not got yet."""
+    """What a sweep did: reasons of failed runs by cell, and how many records MLflow has not got yet, and why."""
 
     experiment: str
     folder: Path
     cells: int
     failures: dict[str, list[str]]
     undelivered: int
+    trouble: str | None
 
 
 def sweep(
@@ -70,12 +73,12 @@ def sweep(
             tracker.reconcile(folder)
             cache = data_root / ".features"
             _features(found, cache, view)
-            dispatcher = Dispatcher(experiment, found, folder, cache, tracker.note)
+            dispatcher = Dispatcher(experiment, found, folder, cache, tracker.note, tracker.supersede)
             view.watch(dispatcher, slots.count)
             drive(dispatcher, experiment.resources, slots, folder)
             view.say("writing the last records to MLflow")
-            tracker.supersede(dispatcher.current_finals())
             undelivered = tracker.flush(60)
+            trouble = tracker.problem or next(iter(tracker.refused.values()), None)
     finally:
         tracker.close()
         lock.release()
@@ -87,7 +90,7 @@ def sweep(
             where=str(folder),
             do="run the same command again: it goes on from here",
         )
-    return SweepResult(experiment.name, folder, len(found), failures, undelivered)
+    return SweepResult(experiment.name, folder, len(found), failures, undelivered, trouble)
 
 
 def _features(found: list[Cell], cache: Path, view: LiveView) -> None:
@@ -104,7 +107,10 @@ def _features(found: list[Cell], cache: Path, view: LiveView) -> None:
             gpus = 1 if ray.cluster_resources().get("GPU") else 0
             cpus = 1 if gpus else max(node["Resources"].get("CPU", 0) for node in ray.nodes())
             task = ray.remote(num_gpus=gpus, num_cpus=cpus)(ensure_features)
-            ray.get(task.remote(cell.store, recipe, cache))
+            try:
+                ray.get(task.remote(cell.store, recipe, cache))
+            except RayTaskError as error:  # carries the remote traceback; its cause is what a user can read
+                raise error.cause from None
 
 
 def _recipes(cell: Cell) -> list[Any]:

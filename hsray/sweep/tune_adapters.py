@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hsray.sweep.dispatcher import Dispatcher
-from hsray.sweep.jobs import Job
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+
+from hsray.sweep.dispatcher import Dispatcher
+from hsray.sweep.jobs import Job
 
 
 class _StaysHere:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hsray.errors import HsrayError
+from hsray.runlog import read_epochs
 
 RESULT = "result.json"
 
@@ -51,8 +52,7 @@ def read_run(folder: Path) -> RunRecord:
     path = folder / RESULT
     result = _content(path, ("state", "reason", "started", "ended", "metrics", "artifacts")) if path.exists() else None
     log = folder / "epochs.jsonl"
-    records = _lines(log.read_bytes()) if log.exists() else []
-    by_epoch = {record["epoch"]: record for record in records}
+    by_epoch = {record["epoch"]: record for record in read_epochs(folder)}
     touched = max(path.stat().st_mtime for path in (log, folder / "spec.json") if path.exists())
     return RunRecord(folder, spec, [by_epoch[epoch] for epoch in sorted(by_epoch)], result, ms(touched))
 
@@ -83,15 +83,3 @@ def _content(path: Path, fields: tuple[str, ...]) -> dict[str, Any]:
     if missing:
         raise HsrayError(f"a run's folder cannot be read: no {', '.join(missing)}", where=str(path))
     return content
-
-
-def _lines(content: bytes) -> list[dict[str, Any]]:
-    records = []
-    for line in content.split(b"\n"):
-        try:
-            record = json.loads(line)
-        except ValueError:  # torn by a crash
-            continue
-        if isinstance(record, dict) and {"epoch", "time", "metrics"} <= record.keys():
-            records.append(record)
-    return records

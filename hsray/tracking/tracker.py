@@ -99,7 +99,7 @@ class Tracker:
             time.sleep(0.02)
         self._hurry = False
         with self._lock:
-            return len(self._pending | dict.fromkeys(self.refused))
+            return len(self._pending | dict.fromkeys(self.refused)) + len(self._chores)
 
     def close(self) -> int:
         """Stop; return how many run folders are not delivered.

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hsray.training.runlog import write_atomically
+from hsray.runlog import write_atomically
 
 NAME = "last.pt"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -48,8 +48,9 @@ class RunConfig(BaseModel):
     test: bool = Field(False, description="read the test set once at the end (finals)")
 
     def digest(self) -> str:
-        """Hash of what decides the result; where the data lie does not, and the cell knows what they are."""
-        return digest(self.model_dump(mode="json", exclude={"data_root", "dataset"}))
+        """Hash of what decides the result; where data and weights lie does not: the cell knows what they are."""
+        elsewhere: Any = {"data_root": True, "dataset": True, "strategy": {"encoder": {"weights"}}}
+        return digest(self.model_dump(mode="json", exclude=elsewhere))
 
 
 TRAINING_DIMENSIONS = tuple(Training.model_fields)

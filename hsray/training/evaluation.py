@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hsray.datasets.samples import Reader, Shard
-from hsray.training.metrics import confusion, reduce_over_workers
+from hsray.training.metrics import confusion, gather_from_workers, reduce_over_workers
 
 PIXELS_AT_ONCE = 16384
 
@@ -75,7 +75,7 @@ def predictions(
 @dataclass
 class Evaluation:
     """Confusion matrices of a split's images (N, K, K) int64 in the store's order, the mean loss of a labelled pixel,
-    and label maps (H, W) of the images that were asked for (of this worker's share)."""
+    and label maps (H, W) of the images that were asked for."""
 
     confusion_NKK: np.ndarray
     loss: float
@@ -109,4 +109,4 @@ def evaluate(
         if image in keep:
             kept[image] = predicted_HW.cpu().numpy()
     loss_sum, count = reduce_over_workers(loss_and_count)
-    return Evaluation(reduce_over_workers(confusion_NKK), float(loss_sum / max(count, 1)), kept)
+    return Evaluation(reduce_over_workers(confusion_NKK), float(loss_sum / max(count, 1)), gather_from_workers(kept))

@@ -12,11 +12,11 @@ from safetensors.torch import save as tensors_to_bytes
 from hsray.datasets import CubeStore
 from hsray.datasets.mosaic import mosaic, shown_images
 from hsray.datasets.samples import Shard
+from hsray.runlog import write_atomically
 from hsray.scores import scores
 from hsray.strategies.assembly import Assembled
 from hsray.training.evaluation import evaluate
 from hsray.training.picture import prediction_png
-from hsray.training.runlog import write_atomically
 
 CONFUSION, PREDICTIONS, WEIGHTS = "confusion.npz", "predictions.npz", "best.safetensors"
 PICTURE = "predictions.png"

@@ -15,14 +15,14 @@ from torch import nn
 from hsray.datasets import open_store, training_subset
 from hsray.datasets.samples import CropBatches, Shard, SpectraBatches
 from hsray.errors import TrainingFailed
+from hsray.runlog import append_epoch, keep_epochs
 from hsray.scores import scores
 from hsray.strategies.assembly import Assembled, assemble
 from hsray.training import checkpoint
 from hsray.training.config import RunConfig
 from hsray.training.evaluation import evaluate
 from hsray.training.finals import write_test_results
-from hsray.training.metrics import reduce_over_workers
-from hsray.training.runlog import append_epoch, keep_epochs
+from hsray.training.metrics import reduce_over_workers, share_buffers
 
 SCORE = "val/jaccard_macro"
 CHECKPOINT_SECONDS = 15.0
@@ -129,10 +129,17 @@ class _Run:
         # Dropout is drawn from (seed, epoch), so that a run that goes on equals one that was never interrupted.
         torch.manual_seed(self.config.seed * 100_003 + state.epoch)
         train_loss = self._train(state.epoch)
+        share_buffers(self.assembled.model)
         validation = evaluate(self.assembled.model, self.assembled.reader, "val", shard=self.shard, **self.how)
         found = scores(validation.confusion_NKK.sum(0), self.store.ignore_id)
         metrics = {f"val/{name}": value for name, value in found.items()}
         metrics |= {"val/loss": validation.loss, "train/loss": train_loss, "lr": self.optimiser.param_groups[0]["lr"]}
+        if not np.isfinite(validation.loss) or not np.isfinite(metrics[SCORE]):
+            raise TrainingFailed(
+                f"after epoch {state.epoch + 1} the validation loss is {validation.loss}, the Jaccard {metrics[SCORE]}",
+                where=f"strategy {self.config.strategy.name}, dataset {self.store.name}",
+                do="lower the learning rate; or, where no validation pixel has a label, mend the splits",
+            )
         if metrics[SCORE] > state.best:
             state.best, state.best_epoch, state.best_metrics = metrics[SCORE], state.epoch, metrics
             state.best_state = {k: v.detach().cpu().clone() for k, v in self.assembled.model.state_dict().items()}

@@ -22,18 +22,19 @@ def data(folder: Path, images: int, repeats: int) -> list[Measurement]:
     size = sum(file.stat().st_size for file in path.iterdir()) / 1e9
     warm = median(_first_batch(path) for _ in range(repeats))
     cold = median(_first_batch(path, cold=True) for _ in range(repeats))
-    one, four = _memory(path, "hold", 1), _memory(path, "hold", PROCESSES)
-    one_trial, four_trials = _memory(path, "hold-trial", 1), _memory(path, "hold-trial", PROCESSES)
+    note = f"{size:.2f} GB, median of {repeats} fresh processes, imports excluded"
     return [
-        Measurement("store to first batch", warm, "s", FIRST_BATCH_GOAL, f"{size:.2f} GB, median of {repeats} processes"),
-        Measurement("… not in the page cache", cold, "s"),
-        Measurement("memory, four readers to one", four / one, "×", MEMORY_GOAL, _gigabytes(four, one)),
-        Measurement("… with torch and ray loaded", four_trials / one_trial, "×", None, _gigabytes(four_trials, one_trial)),
-    ]  # fmt: skip
+        Measurement("store to first batch", warm, "s", FIRST_BATCH_GOAL, note),
+        Measurement("… not in the page cache", cold, "s", None, "the same after its pages were dropped"),
+        _memory("memory, four readers to one", path, "hold", MEMORY_GOAL),
+        _memory("… with torch and ray loaded", path, "hold-trial", None),
+    ]
 
 
-def _gigabytes(four: float, one: float) -> str:
-    return f"{four / 1e9:.2f} GB to {one / 1e9:.2f} GB, shared pages counted once (PSS)"
+def _memory(name: str, path: Path, what: str, goal: float | None) -> Measurement:
+    one, four = _held(path, what, 1), _held(path, what, PROCESSES)
+    note = f"{four / 1e9:.2f} GB to {one / 1e9:.2f} GB, shared pages counted once (PSS)"
+    return Measurement(name, four / one, "×", goal, note)
 
 
 def _first_batch(path: Path, *, cold: bool = False) -> float:
@@ -44,7 +45,7 @@ def _first_batch(path: Path, *, cold: bool = False) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _memory(path: Path, what: str, processes: int) -> float:
+def _held(path: Path, what: str, processes: int) -> float:
     """Sum of PSS in bytes over processes that have all read the whole store and are all alive."""
     command = [sys.executable, "-m", "tests.benchmarks.reader", what, str(path)]
     readers = [

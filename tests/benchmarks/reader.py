@@ -1,4 +1,4 @@
-"""A process that reads a store as a trial does: `python -m tests.benchmarks.reader first-batch|hold|hold-trial FOLDER`."""
+"""A process that reads a store: `python -m tests.benchmarks.reader first-batch|hold|hold-trial FOLDER`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import psutil
+
 from hsray.datasets import SPLITS, open_store, training_subset
 
 CROP, BATCH = 64, 4

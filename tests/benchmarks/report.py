@@ -31,10 +31,10 @@ class Measurement:
         return self.goal is None or self.value < self.goal
 
 
-def show(measurements: list[Measurement], settings: list[str]) -> None:
+def show(measurements: list[Measurement], settings: str) -> None:
     """Print machine, versions, settings and the table."""
     console = Console(width=None if sys.stdout.isatty() else 140)
-    for line in (_machine(), _versions(), *settings):
+    for line in (_machine(), _versions(), settings):
         console.print(line, highlight=False, soft_wrap=True)
     table = Table()
     table.add_column("measurement")

@@ -1,4 +1,4 @@
-"""A sweep over four small cells, driven as `hsray sweep` drives it, with the clock running."""
+"""A sweep over small cells, driven as `hsray sweep` drives it, with the clock running."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hsray.sweep.cells import cells
 from hsray.sweep.cluster import Slots
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
+from hsray.sweep.execution import run_in_actor
 from hsray.tracking import Tracker
-
 from tests.benchmarks.bare import EPOCHS
 from tests.tiny import tiny_store
 
@@ -31,18 +31,21 @@ class Driven:
 
 
 def drive_sweep(
-    folder: Path, trials: int, resources: Resources, slots: Slots, in_actor: Callable[[dict[str, Any]], None] | None
+    folder: Path,
+    trials: int,
+    fractions: list[float],
+    resources: Resources,
+    slots: Slots,
+    in_actor: Callable[[dict[str, Any]], None] = run_in_actor,
 ) -> Driven:
-    """Run `trials` trials (cells × trials a cell) with ledger, run folders and MLflow on sqlite; no finals."""
+    """Run `trials` trials, one cell a fraction, with ledger, run folders and MLflow on sqlite; no finals."""
     tiny_store(folder / "data")
-    axes: dict[str, list[Any]] = {"dataset": ["tiny"], "strategy": ["mlp"]}
-    if trials % 4 == 0:
-        axes = {"dataset": ["tiny"], "strategy": ["mlp", "fc"], "fraction": [0.5, 1.0]}
     found = parse_experiment(
         {
-            "name": "overhead", "task": "spectral", "axes": axes, "search": {"lr": {"log": [1e-4, 1e-1]}},
+            "name": "overhead", "task": "spectral", "search": {"lr": {"log": [1e-4, 1e-1]}},
+            "axes": {"dataset": ["tiny"], "strategy": ["mlp"], "fraction": fractions},
             "fixed": {"batch": 65536}, "final": {"seeds": 0},
-            "budget": {"trials": trials // (4 if "fraction" in axes else 1), "epochs": EPOCHS, "halving": False},
+            "budget": {"trials": trials // len(fractions), "epochs": EPOCHS, "halving": False},
             "resources": resources.model_dump(),
         }
     )  # fmt: skip
@@ -52,7 +55,7 @@ def drive_sweep(
     runs.mkdir()
     dispatcher = Dispatcher(found, cells(found, folder / "data"), runs, folder / "cache", tracker.note)
     begun, started = time.time(), time.perf_counter()
-    drive(dispatcher, resources, slots, runs, **({} if in_actor is None else {"in_actor": in_actor}))
+    drive(dispatcher, resources, slots, runs, in_actor)
     driven = time.perf_counter()
     undelivered = tracker.flush(120)
     ended = time.perf_counter()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
+from PIL import Image
+
 from hsray.datasets import catalog
 from hsray.datasets.catalog import CatalogEntry
-from PIL import Image
 
 Images = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from hsray.datasets import SPLITS
 from hsray.datasets.blocks import choose_layout, grid_blocks
 from hsray.datasets.prepare import prepare
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RATIOS = {"train": 0.5, "val": 0.2, "test": 0.3}
 

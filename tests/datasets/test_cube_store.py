@@ -13,13 +13,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from rawfiles import images_of, small, write_hyko2
+
 from hsray.datasets import SPLITS, open_store
 from hsray.datasets.inspect import describe, picture
 from hsray.datasets.prepare import prepare
 from hsray.datasets.pseudorgb import rgb_bands
 from hsray.datasets.raw import benchmark_source
 from hsray.errors import RequestError
-from rawfiles import images_of, small, write_hyko2
 
 
 @pytest.fixture(scope="module")

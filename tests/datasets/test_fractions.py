@@ -7,12 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from hsray.datasets import training_subset
 from hsray.datasets.fractions import stratified_order
 from hsray.datasets.prepare import prepare
 from hsray.errors import RequestError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture(scope="module")

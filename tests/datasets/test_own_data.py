@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from hsray.datasets import SPLITS
-from hsray.datasets.own.table import assign_groups
-from hsray.datasets.prepare import prepare
-from hsray.errors import RequestError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from spectral.io import envi
+
+from hsray.datasets import SPLITS
+from hsray.datasets.own.table import assign_groups
+from hsray.datasets.prepare import prepare
+from hsray.errors import RequestError
 
 SCENE = """
 kind = "scene"

@@ -10,12 +10,13 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from PIL import Image
+from rawfiles import images_of, small, write_hcv2, write_hsidrive, write_hyko2
+
 from hsray.datasets import CubeStore, catalog
 from hsray.datasets.prepare import prepare
 from hsray.datasets.raw import benchmark_source
 from hsray.errors import RequestError
-from PIL import Image
-from rawfiles import images_of, small, write_hcv2, write_hsidrive, write_hyko2
 
 SIZES = {"hyko2": (81, 32, 49), "hsidrive": (451, 150, 151), "hcv2": (949, 105, 276), "hcv2-iros2024": (527, 105, 422)}
 

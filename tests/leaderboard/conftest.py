@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hsray.tracking import Tracker
 
+from hsray.tracking import Tracker
 from tests.tracking.conftest import empty_store, sweep_dir, uri
 from tests.tracking.folders import FakeRun
 

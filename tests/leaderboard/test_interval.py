@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hsray.leaderboard.interval import mean_interval
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+
+from hsray.leaderboard.interval import mean_interval
 
 
 @given(st.lists(st.floats(0, 100), min_size=3, max_size=31))

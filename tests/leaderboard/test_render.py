@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hsray.errors import RequestError
-from hsray.leaderboard import FORMATS, Board, figure, load, print_table, render, table
 from PIL import Image
 
+from hsray.errors import RequestError
+from hsray.leaderboard import FORMATS, Board, figure, load, print_table, render, table
 from tests.leaderboard.conftest import Deliver
 from tests.tracking.folders import FakeRun
 

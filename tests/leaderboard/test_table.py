@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from hsray.leaderboard import Board, load, recompute, table
 from hsray.leaderboard.interval import mean_interval
 from hsray.scores import METRICS, scores
-
 from tests.leaderboard.conftest import Deliver
 from tests.tracking.folders import START, FakeRun
 from tests.tracking.stores import runs_of

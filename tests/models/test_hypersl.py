@@ -6,11 +6,12 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from hsray.errors import RequestError
 from hsray.models import build_encoder
 from hsray.models.hypersl import HyperSL
-from torch import Tensor, nn
-from torch.nn import functional
 
 
 def block(at: str, width: int) -> dict[str, tuple[int, ...]]:

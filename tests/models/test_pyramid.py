@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+
 from hsray.errors import RequestError
 from hsray.models import build_decoder, build_encoder
 

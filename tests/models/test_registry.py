@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from hsray.errors import RequestError
 from hsray.models import build_decoder, decoder, encoder, register_decoder
-from torch import nn
 
 
 @pytest.mark.parametrize(

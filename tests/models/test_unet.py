@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hsray.errors import RequestError
-from hsray.models import build_decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from hsray.errors import RequestError
+from hsray.models import build_decoder
 
 LEVELS = {  # (in, mid, out) of every double convolution at width 64
     "inc": (15, 64, 64),

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.sweep.sweeps import hsray, write_experiment
 from tests.tiny import tiny_store
 

@@ -6,10 +6,11 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from hsray.errors import RequestError
 from hsray.models import build_encoder
 from hsray.strategies.adapters import adapt, adapter_kinds, adapter_options, trained_parameters
-from torch import Tensor, nn
 
 ENCODERS = ("hypersl", "timm")
 

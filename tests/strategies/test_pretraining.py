@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from hsray.errors import RequestError, TrainingFailed
 from hsray.models.hypersl import HyperSL
 from hsray.strategies.pretraining import Recipe, load_recipe, pretrain
 from hsray.strategies.spectra_sources import Augmentation, Grid, Source, draw_batch, read_source
 from hsray.strategies.weights import load_weights
-from safetensors.torch import load_file
 
 GRID = Grid(bands=(12, 20), range_nm=(400, 1000), shortest_nm=150)
 ORIGIN = {"sensor": "made up", "platform": "test", "terms": "none"}

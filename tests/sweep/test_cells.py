@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hsray.errors import RequestError
 from hsray.experiment import Experiment, parse_experiment
 from hsray.sweep.cells import cells
@@ -53,6 +55,8 @@ def test_the_id_changes_with_the_definition_and_not_with_budget(data: Path) -> N
     assert ids(search={"lr": {"log": [1e-4, 1e-1]}}) != start
     assert ids(search={"lr": {"log": [1e-4, 1e-2]}}, fixed={"batch": 8}) != start
     assert ids(search={"lr": {"log": [1e-4, 1e-2]}}, budget={"epochs": 7}) != start
+    assert ids(search={"lr": {"log": [1e-4, 1e-2]}}, budget={"halving": False}) != start
+    assert ids(search={"lr": {"log": [1e-4, 1e-2]}}, task="segmentation") != start
 
 
 def test_the_order_of_precedence(data: Path) -> None:
@@ -60,6 +64,27 @@ def test_the_order_of_precedence(data: Path) -> None:
     [cell] = cells(experiment({"strategy": [recipe]}, fixed={"lr": 0.25}, search={"batch": {"choice": [5]}}), data)
     training = cell.config({"batch": 5}, seed=0).training
     assert (training.batch, training.lr, training.flip, training.weight_decay) == (5, 0.25, 0.3, 0.0)
+
+
+def test_two_things_of_one_name_are_refused(data: Path) -> None:
+    with pytest.raises(RequestError, match="two different cells are called"):
+        cells(experiment({"strategy": ["mlp", {"base": "mlp", "decoder": {"hidden": 16}}]}), data)
+
+
+def test_weights_named_by_a_relative_path_are_found_from_elsewhere(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data)
+    shipped = Path(str(files("hsray").joinpath("weights", "hsray-small.safetensors")))
+    (data / "mine.safetensors").write_bytes(shipped.read_bytes())
+    recipe = {"base": "hypersl-full", "name": "mine", "encoder": {"weights": "mine.safetensors"}}
+    [cell] = cells(experiment({"strategy": [recipe]}), data)
+    config = cell.config({}, seed=0)
+    assert config.strategy.encoder is not None and config.strategy.encoder.weights == str(data / "mine.safetensors")
+    first = cell.id, config.digest()
+    (data / "moved").mkdir()
+    (data / "mine.safetensors").rename(data / "moved" / "mine.safetensors")
+    recipe["encoder"] = {"weights": "moved/mine.safetensors"}
+    [moved] = cells(experiment({"strategy": [recipe]}), data)
+    assert (moved.id, moved.config({}, seed=0).digest()) == first
 
 
 def test_all_problems_of_all_axes_come_in_one_message(data: Path) -> None:
@@ -108,8 +133,20 @@ def test_values_that_cannot_work_are_refused_before_anything_runs(data: Path, pa
         ({"base": "hypersl-full", "name": "x", "view": {"kind": "pca"}}, "wavelength"),
         ({"base": "mlp", "name": "x", "decoder": {"breadth": 3}}, "no option breadth"),
         ({"name": "x", "decoder": {"name": "mpl"}}, "no decoder 'mpl'"),
+        ({"base": "mlp", "name": "x", "decoder": {"hidden": "wide"}}, "cannot be built or run"),
+        ({"base": "mlp", "name": "x", "decoder": {"hidden": -1}}, "cannot be built or run"),
+        ({"base": "mlp", "name": "x", "view": {"kind": "pca", "normalise": "max"}}, "whitened"),
+        (5, "is no strategy"),
     ],
 )
 def test_strategies_that_cannot_be_built_are_refused_before_anything_runs(data: Path, strategy: Any, said: str) -> None:
     with pytest.raises(RequestError, match=said):
         cells(experiment({"strategy": [strategy]}), data, "e.yaml")
+
+
+def test_wrong_values_are_named_beside_wrong_names(data: Path) -> None:
+    wrong = experiment({"strategy": ["mlp", "mpl"], "fraction": [0.01, 1.0]}, fixed={"batch": "many"})
+    with pytest.raises(RequestError) as caught:
+        cells(wrong, data, "e.yaml")
+    for words in ("'mpl'", "batch"):
+        assert words in str(caught.value)

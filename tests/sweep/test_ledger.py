@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
+
 from hsray.experiment import Budget, parse_experiment
+from hsray.runlog import append_epoch, write_json
 from hsray.sweep.cells import Cell, cells
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.ledger import CellStudy, open_ledger
-from hsray.training.runlog import append_epoch, write_json
-from optuna.trial import TrialState
 from tests.tiny import tiny_store
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from hsray.scores import scores
 from tests.sweep.sweeps import epochs_in_mlflow, hsray, ledger_states, mlflow_runs, start, write_experiment
 

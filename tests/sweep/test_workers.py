@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hsray.errors import RequestError
 from hsray.experiment import Resources
 from hsray.sweep.cluster import slots
@@ -41,22 +42,29 @@ def test_two_workers_under_ray_train_equal_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resources", "cluster", "count", "cpu", "gpu"),
+    ("resources", "nodes", "count", "cpu", "gpu"),
     [
-        (Resources(), {"CPU": 8}, 8, 1, 0),
-        (Resources(), {"CPU": 16, "GPU": 4}, 4, 1, 1),
-        (Resources(gpus=0.5), {"CPU": 16, "GPU": 4}, 8, 1, 0.5),
-        (Resources(gpus=0), {"CPU": 16, "GPU": 4}, 16, 1, 0),
-        (Resources(concurrent=3), {"CPU": 8}, 3, 1, 0),
-        (Resources(workers=4), {"CPU": 9}, 2, 1, 0),
-        (Resources(workers=2), {"CPU": 2}, 1, 0.995, 0),
+        (Resources(), [{"CPU": 8}], 8, 1, 0),
+        (Resources(), [{"CPU": 16, "GPU": 4}], 4, 1, 1),
+        (Resources(gpus=0.5), [{"CPU": 16, "GPU": 4}], 8, 1, 0.5),
+        (Resources(gpus=0), [{"CPU": 16, "GPU": 4}], 16, 1, 0),
+        (Resources(concurrent=3), [{"CPU": 8}], 3, 1, 0),
+        (Resources(workers=4), [{"CPU": 9}], 2, 0.99, 0),
+        (Resources(workers=2), [{"CPU": 2}], 1, 0.99, 0),
+        (Resources(workers=4), [{"CPU": 2}, {"CPU": 2}], 1, 0.99, 0),
+        (Resources(cpus=3), [{"CPU": 4}, {"CPU": 4}], 2, 3, 0),
+        (Resources(), [{"CPU": 4}, {"CPU": 4, "GPU": 1}], 1, 1, 1),
     ],
 )
-def test_how_many_runs_fit(resources: Resources, cluster: dict[str, float], count: int, cpu: float, gpu: float) -> None:
-    found = slots(resources, cluster)
+def test_how_many_runs_fit(
+    resources: Resources, nodes: list[dict[str, float]], count: int, cpu: float, gpu: float
+) -> None:
+    found = slots(resources, nodes)
     assert (found.count, found.cpu, found.gpu) == (count, pytest.approx(cpu), gpu)
 
 
 def test_what_cannot_fit_is_refused_with_the_arithmetic() -> None:
-    with pytest.raises(RequestError, match=r"4 GPU of 2: 4 workers × \(1 CPU, 1 GPU\)"):
-        slots(Resources(workers=4), {"CPU": 64, "GPU": 2})
+    with pytest.raises(RequestError, match=r"4 workers × \(1 CPU, 1 GPU\), and there is room for 2"):
+        slots(Resources(workers=4), [{"CPU": 64, "GPU": 2}])
+    with pytest.raises(RequestError, match="room for 0"):
+        slots(Resources(cpus=3), [{"CPU": 2}, {"CPU": 2}])

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from hsray.tracking.client import open_client
 
 

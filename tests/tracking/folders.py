@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from hsray.scores import scores
 
 FAMILIES = {"runet": "in-domain", "efficientnet": "cross-modality", "hypersl": "cross-domain"}

@@ -11,8 +11,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from hsray.tracking.client import all_runs, open_client
 from mlflow.entities import Run
+
+from hsray.tracking.client import all_runs, open_client
 
 
 def runs_of(uri: str, experiment: str = "demo") -> list[Run]:

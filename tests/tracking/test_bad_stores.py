@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
+
 from hsray.errors import RequestError
 from hsray.tracking import Tracker
 from hsray.tracking.client import open_client, redacted
-
 from tests.tracking.stores import free_port
 
 

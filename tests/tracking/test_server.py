@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hsray.tracking import Tracker
 
+from hsray.tracking import Tracker
 from tests.tracking.folders import FakeRun
 from tests.tracking.stores import Server, artifacts, history, runs_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hsray.tracking import Tracker
 
+from hsray.tracking import Tracker
 from tests.tracking.folders import START, FakeRun
 from tests.tracking.stores import artifacts, history, runs_of
 

@@ -10,14 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import hsray
 import numpy as np
 import pytest
 import torch
-from hsray.errors import RequestError, TrainingFailed
-from hsray.scores import scores
-from hsray.training.runlog import read_epochs
 from safetensors.torch import load_file
+
+import hsray
+from hsray.errors import RequestError, TrainingFailed
+from hsray.runlog import read_epochs
+from hsray.scores import scores
 from tests.tiny import tiny_store
 
 SMALL = {"decoder.width": 4, "crop": 8, "batch": 4, "lr": 3e-3}

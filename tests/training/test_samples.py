@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hsray.datasets import CubeStore
 from hsray.datasets.samples import CropBatches, Reader, Shard, SpectraBatches
 from hsray.datasets.views import fit_view
 from hsray.training.evaluation import image_logits, windows
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.tiny import tiny_store
 
 

@@ -47,7 +47,8 @@ def named_classes(description: Description, labels: np.ndarray) -> Named:
     """Return the classes by raw label as described; where none are, one for every label found."""
     match description.classes:
         case str() as name:
-            return {info.id: (info.name, info.rgb) for info in catalog.find(name).classes if info.scored}
+            scored = [info for info in catalog.find(name).classes if info.scored]
+            return {info.id: (info.name, info.rgb) for info in scored if info.id not in description.ignore}
         case None:
             found = np.unique(labels).astype(int).tolist()
             return {raw: (f"class {raw}", None) for raw in found if raw not in description.ignore}

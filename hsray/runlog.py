@@ -42,15 +42,18 @@ def append_epoch(folder: Path, epoch: int, metrics: dict[str, float]) -> None:
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """Whole lines, in the order in which they were written."""
     path = folder / "epochs.jsonl"
     if not path.exists():
         return []
     records = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    for line in path.read_bytes().split(b"\n"):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+        except ValueError:  # torn by a crash
             continue
+        if isinstance(record, dict) and {"epoch", "time", "metrics"} <= record.keys():
+            records.append(record)
     return records
 
 
