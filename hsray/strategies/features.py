@@ -82,12 +82,18 @@ def ensure_features(
     return CubeStore(folder)
 
 
-def features_gigabytes(store: CubeStore, strategy: Strategy) -> float:
+def features_bytes(store: CubeStore, strategy: Strategy) -> int:
     """Size on disk, stated before it is taken."""
     part, _ = _encoder(strategy)
     model: Any = build_encoder(part.name, store.bands, _nm(store), **part.options)
     pixels = sum(int(store.statistics(split).counts_N.sum()) for split in SPLITS)
-    return pixels * model.out_channels * np.dtype(DTYPE).itemsize / 1e9
+    return pixels * int(model.out_channels) * np.dtype(DTYPE).itemsize
+
+
+def images_done(folder: Path) -> int:
+    """How many images of features that are being computed are there already."""
+    journals = folder.with_name(folder.name + ".partial").glob("*.journal")
+    return sum(journal.read_bytes().count(b"\n") for journal in journals)
 
 
 def _compute(store: CubeStore, strategy: Strategy, folder: Path, device, progress: Progress) -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import ray
 import yaml
 from filelock import FileLock, Timeout
-from ray.exceptions import RayTaskError
 
 from hsray.errors import HsrayError, RequestError
 from hsray.experiment import Experiment
 from hsray.runlog import write_atomically, write_json
-from hsray.strategies.features import ensure_features, features_folder, features_gigabytes, is_cacheable
 from hsray.strategies.weights import weights_sha256
 from hsray.sweep.cells import Cell, cells
 from hsray.sweep.cluster import cluster
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
+from hsray.sweep.features import prepare_features
 from hsray.sweep.live import LiveView
 from hsray.tracking import Tracker, manifest
 
@@ -72,7 +69,7 @@ def sweep(
             write_json(folder / "manifest.json", manifest() | _hashes(found))
             tracker.reconcile(folder)
             cache = data_root / ".features"
-            _features(found, cache, view)
+            prepare_features(found, cache, view)
             dispatcher = Dispatcher(experiment, found, folder, cache, tracker.note, tracker.supersede)
             view.watch(dispatcher, slots.count)
             drive(dispatcher, experiment.resources, slots, folder)
@@ -91,33 +88,6 @@ def sweep(
             do="run the same command again: it goes on from here",
         )
     return SweepResult(experiment.name, folder, len(found), failures, undelivered, trouble)
-
-
-def _features(found: list[Cell], cache: Path, view: LiveView) -> None:
-    """Compute the features of frozen encoders once, before the trials that share them, where the devices are."""
-    wanted = {}
-    for cell in found:
-        for recipe in _recipes(cell):
-            if is_cacheable(recipe):
-                wanted[features_folder(cell.store, recipe, cache)] = (cell, recipe)
-    for path, (cell, recipe) in wanted.items():
-        if not path.is_dir():
-            size = features_gigabytes(cell.store, recipe)
-            view.say(f"features of {cell.store.name} under {recipe.name}: {size:.3g} GB, computed once")
-            gpus = 1 if ray.cluster_resources().get("GPU") else 0
-            cpus = 1 if gpus else max(node["Resources"].get("CPU", 0) for node in ray.nodes())
-            task = ray.remote(num_gpus=gpus, num_cpus=cpus)(ensure_features)
-            try:
-                ray.get(task.remote(cell.store, recipe, cache))
-            except RayTaskError as error:  # carries the remote traceback; its cause is what a user can read
-                raise error.cause from None
-
-
-def _recipes(cell: Cell) -> list[Any]:
-    adapters = cell.space["adapter"].choice or [] if "adapter" in cell.space else []
-    return [cell.strategy.with_values({**cell.values, "adapter": kind}) for kind in adapters] or [
-        cell.strategy.with_values(cell.values)
-    ]
 
 
 def _hashes(found: list[Cell]) -> dict[str, dict[str, str]]:
