@@ -13,7 +13,8 @@ from ray import tune
 from hsray.experiment import Resources
 from hsray.sweep.cluster import DRIVER_CPU, Slots
 from hsray.sweep.dispatcher import Dispatcher
-from hsray.sweep.execution import MACHINE_RETRIES, run_distributed, run_in_actor
+from hsray.sweep.execution import MACHINE_RETRIES
+from hsray.sweep.trainables import distributed, in_actor
 from hsray.sweep.tune_adapters import CellScheduler, JobSearcher, resources_json
 
 
@@ -22,22 +23,26 @@ def drive(
     resources: Resources,
     slots: Slots,
     folder: Path,
-    in_actor: Callable[[dict[str, Any]], None] = run_in_actor,
+    run_one: Callable[[dict[str, Any]], None] = in_actor,
 ) -> None:
-    """Run what the dispatcher hands out until nothing is left. `in_actor` executes a run with one worker."""
+    """Run what the dispatcher hands out until nothing is left. `run_one` executes a run with one worker."""
     # Tune's own files are of no use afterwards; on a cluster they must be where all nodes can reach them.
     storage = Path(tempfile.mkdtemp(prefix=".tune-", dir=folder))
     extra: dict[str, Any] = {}
-    trainable: Any = tune.with_resources(in_actor, {"cpu": slots.cpu, "gpu": slots.gpu})
+    trainable: Any = tune.with_resources(run_one, {"cpu": slots.cpu, "gpu": slots.gpu})
     if resources.workers > 1:
         extra = {"resources": resources_json(resources.workers, slots.cpu, slots.gpu), "storage": str(storage)}
-        trainable = tune.with_resources(run_distributed, {"cpu": DRIVER_CPU})
-    searcher = JobSearcher(dispatcher, slots.count, extra)
+        trainable = tune.with_resources(distributed, {"cpu": DRIVER_CPU})
+    searcher = JobSearcher(dispatcher, extra)
     try:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=searcher, scheduler=CellScheduler(searcher), num_samples=-1, reuse_actors=True
+                search_alg=searcher,
+                scheduler=CellScheduler(searcher),
+                num_samples=-1,
+                reuse_actors=True,
+                max_concurrent_trials=slots.count,  # also lets Tune start so many actors at once, not one by one
             ),
             run_config=tune.RunConfig(
                 storage_path=str(storage), verbose=0, failure_config=tune.FailureConfig(max_failures=MACHINE_RETRIES)

@@ -26,16 +26,14 @@ class _StaysHere:
 
 
 class JobSearcher(_StaysHere, Searcher):
-    """Suggests the dispatcher's next job, at most `slots` at a time; FINISHED when nothing is left."""
+    """Suggests the dispatcher's next job; FINISHED when nothing is left."""
 
-    def __init__(self, dispatcher: Dispatcher, slots: int, extra: dict[str, Any]) -> None:
+    def __init__(self, dispatcher: Dispatcher, extra: dict[str, Any]) -> None:
         super().__init__()
-        self.dispatcher, self.slots, self.extra = dispatcher, slots, extra
+        self.dispatcher, self.extra = dispatcher, extra
         self.jobs: dict[str, Job] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        if len(self.dispatcher.live) >= self.slots:
-            return None
         job = self.dispatcher.next_job()
         if job is None:
             return None if self.dispatcher.live else Searcher.FINISHED

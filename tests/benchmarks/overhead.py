@@ -5,43 +5,20 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 from hsray.experiment import Resources
-from hsray.runlog import append_epoch
-from hsray.sweep import dispatcher, execution
+from hsray.sweep import dispatcher
 from hsray.sweep.cluster import cluster
 from hsray.sweep.ledger import CellStudy
 from hsray.tracking import Tracker
-from hsray.training import RunConfig
-from hsray.training.loop import Report
-from tests.benchmarks.bare import bare_tune, epoch_metrics
+from tests.benchmarks.bare import bare_tune
+from tests.benchmarks.empty import run_empty
 from tests.benchmarks.report import Measurement
 from tests.benchmarks.stopwatch import Stopwatch
 from tests.benchmarks.sweeps import drive_sweep
 
 GOAL = 0.15
 FOUR_CELLS = [0.25, 0.5, 0.75, 1.0]  # fractions
-
-
-def empty_fit(config: RunConfig, folder: Path, report: Report, **_: Any) -> dict[str, Any]:
-    """What `hsray.training.fit` leaves behind, without the training."""
-    started = time.time()
-    metrics = epoch_metrics(config.training.lr)
-    for epoch in range(config.training.epochs):
-        append_epoch(folder, epoch, metrics)
-        report(epoch, metrics)
-    return {
-        "state": "COMPLETE", "reason": None, "started": started, "ended": time.time(), "best_epoch": 0,
-        "metrics": metrics, "artifacts": [],
-    }  # fmt: skip
-
-
-def run_empty(config: dict[str, Any]) -> None:
-    """The sweep's own trainable with nothing to train."""
-    with patch.object(execution, "fit", empty_fit):
-        execution.run_in_actor(config)
 
 
 def overhead(folder: Path, trials: int) -> list[Measurement]:

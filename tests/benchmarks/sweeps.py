@@ -14,7 +14,7 @@ from hsray.sweep.cells import cells
 from hsray.sweep.cluster import Slots
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
-from hsray.sweep.execution import run_in_actor
+from hsray.sweep.trainables import in_actor
 from hsray.tracking import Tracker
 from tests.benchmarks.bare import EPOCHS
 from tests.tiny import tiny_store
@@ -36,7 +36,7 @@ def drive_sweep(
     fractions: list[float],
     resources: Resources,
     slots: Slots,
-    in_actor: Callable[[dict[str, Any]], None] = run_in_actor,
+    run_one: Callable[[dict[str, Any]], None] = in_actor,
 ) -> Driven:
     """Run `trials` trials, one cell a fraction, with ledger, run folders and MLflow on sqlite; no finals."""
     tiny_store(folder / "data")
@@ -55,7 +55,7 @@ def drive_sweep(
     runs.mkdir()
     dispatcher = Dispatcher(found, cells(found, folder / "data"), runs, folder / "cache", tracker.note)
     begun, started = time.time(), time.perf_counter()
-    drive(dispatcher, resources, slots, runs, in_actor)
+    drive(dispatcher, resources, slots, runs, run_one)
     driven = time.perf_counter()
     undelivered = tracker.flush(120)
     ended = time.perf_counter()
