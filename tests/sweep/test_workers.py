@@ -8,34 +8,31 @@ from typing import Any
 
 import pytest
 
+from hsray import train
 from hsray.errors import RequestError
 from hsray.experiment import Resources
 from hsray.sweep.cluster import slots
 from tests.sweep.sweeps import hsray, ledger_states, write_experiment
 
 
-def finals(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(path.read_text())["metrics"] for path in sorted((folder / "runs").rglob("final-*/result.json"))]
-
-
 def test_two_workers_under_ray_train_equal_one(tmp_path: Path) -> None:
-    parts: dict[str, Any] = {
-        "axes": {"dataset": ["tiny"], "strategy": ["mlp"]},
-        "search": {},
-        "fixed": {"lr": 1e-2, "batch": 64},
-        "budget": {"trials": 1, "epochs": 3},
-        "final": {"seeds": 1},
-    }
-    found = []
-    for workers in (1, 2):
-        folder = tmp_path / str(workers)
-        folder.mkdir()
-        experiment = write_experiment(folder, **parts, resources={"workers": workers})
-        done = hsray(folder, "sweep", str(experiment))
-        assert done.returncode == 0, done.stderr
-        assert ledger_states(folder) == ["COMPLETE"]
-        found += finals(folder)
-    one, two = found
+    fixed: dict[str, Any] = {"lr": 1e-2, "batch": 64}
+    experiment = write_experiment(
+        tmp_path,
+        axes={"dataset": ["tiny"], "strategy": ["mlp"]},
+        search={},
+        fixed=fixed,
+        budget={"trials": 1, "epochs": 3},
+        final={"seeds": 1},
+        resources={"workers": 2},
+    )
+    done = hsray(tmp_path, "sweep", str(experiment))
+    assert done.returncode == 0, done.stderr
+    assert ledger_states(tmp_path) == ["COMPLETE"]
+    [path] = (tmp_path / "runs").rglob("final-*/result.json")
+    two = json.loads(path.read_text())["metrics"]
+    common = {"task": "spectral", "out": tmp_path / "one", "data_root": tmp_path / "data"}
+    one = train("tiny", "mlp", epochs=3, **fixed, **common)["metrics"]
     for name in ("test/jaccard_macro", "test/accuracy_micro", "val/loss", "train/loss"):
         assert two[name] == pytest.approx(one[name], rel=1e-3)
     assert two["cost/device_seconds"] == pytest.approx(2 * two["cost/seconds"])
