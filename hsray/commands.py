@@ -91,6 +91,7 @@ def train_once(
     dataset: str, strategy: str, out: Path, data: Path, task: Task, fraction: str, seed: int, settings: list[str]
 ) -> None:
     from hsray.experiment import parse_setting
+    from hsray.scores import METRICS
     from hsray.single import train
     from hsray.training import SCORE
 
@@ -108,14 +109,14 @@ def train_once(
     result = train(
         dataset, strategy, out=out, task=task, fraction=share, seed=seed, data_root=data, report=report, **values
     )
-    for name in ("accuracy_micro", "accuracy_macro", "f1_macro", "jaccard_macro"):
+    for name in METRICS:
         print(f"test {name:15s} {100 * result['metrics'][f'test/{name}']:6.2f} %")
 
 
 def print_plan(experiment: Path, data: Path, runs: Path) -> None:
     from hsray.experiment import load_experiment
     from hsray.sweep.cells import cells
-    from hsray.sweep.ended import ended_runs
+    from hsray.sweep.jobs import ended_runs
 
     loaded = load_experiment(experiment)
     found = cells(loaded, data.resolve(), str(experiment))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HsrayError(Exception):
     """The work failed (exit code 1)."""
@@ -32,6 +34,16 @@ class RequestError(HsrayError):
 
 class TrainingFailed(HsrayError):
     """A run ended by its own doing, such as a loss that is not finite. It counts, and the sweep goes on."""
+
+
+def invalid_values(error: Any, where: str = "") -> list[RequestError]:
+    """One error for every fault of a pydantic ValidationError, with its dotted key and the value."""
+    found = []
+    for fault in error.errors():
+        key = ".".join(map(str, fault["loc"]))
+        what = f"{key}: {fault['msg']} (got {fault['input']!r})"
+        found.append(RequestError(what, where=f"{where}: {key}" if where else None))
+    return found
 
 
 def _rebuild(cls: type[HsrayError], what: str, where: str | None, do: str | None) -> HsrayError:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hsray.datasets import default_data_root, open_store, training_subset
-from hsray.errors import RequestError, problems
+from hsray.errors import RequestError, invalid_values, problems
 from hsray.runlog import read_json, write_json
 from hsray.strategies.assembly import check_assembly
 from hsray.strategies.strategy import strategy as find_strategy
@@ -61,10 +61,7 @@ def train(
             fraction=fraction, seed=seed, training=training, test=test,
         )  # fmt: skip
     except ValidationError as error:
-        found = [
-            RequestError(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})") for e in error.errors()
-        ]
-        raise problems(found, "the request is wrong") from None
+        raise problems(invalid_values(error), "the request is wrong") from None
     started = read_json(folder / "config.json")
     if started is not None and started != config.model_dump(mode="json"):
         raise RequestError(

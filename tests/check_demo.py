@@ -8,8 +8,7 @@ from __future__ import annotations
 import sys
 
 from hsray.leaderboard import load, recompute, table
-
-METRICS = ("accuracy_micro", "accuracy_macro", "f1_macro", "jaccard_macro")
+from hsray.scores import METRICS
 
 
 def main(name: str, uri: str = "sqlite:///mlflow.db") -> None:

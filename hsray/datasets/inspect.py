@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from hsray.datasets.classes import RGB
-from hsray.datasets.pseudorgb import rgb_bands
+from hsray.datasets.pseudorgb import rgb_bands, stretch
 from hsray.datasets.store import SPLITS, CubeStore
 
 IMAGES_SHOWN = 4
@@ -81,8 +81,8 @@ def _images(store: CubeStore) -> Figure:
     figure = Figure(figsize=(2 * cell * columns + 0.4, 3 * cell * aspect + 1.6), layout="constrained")
     grid = figure.add_gridspec(3, 1)
     rows = [figure.add_subfigure(grid[row, 0]) for row in range(3)]
-    low_3, high_3 = _stretch(store, shown)
     bands = list(rgb_bands(store.wavelengths_nm))
+    low_3, high_3 = stretch([store.cube_HWC(split, image)[..., bands] for split in shown for image in shown[split]])
     for row, split in zip(rows, SPLITS, strict=True):
         total = len(store.images(split))
         row.suptitle(f"{split}: {len(shown[split])} of {total} images", x=0.01, ha="left", fontsize=10, weight="bold")
@@ -137,14 +137,6 @@ def _shown(store: CubeStore, split: str) -> list[str]:
     order = np.lexsort((-counts_NK.sum(axis=1), -(counts_NK > 0).sum(axis=1)))
     images = store.images(split)
     return [images[index] for index in order[:IMAGES_SHOWN]]
-
-
-def _stretch(store: CubeStore, shown: dict[str, list[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Black and white points of the three bands: the 2nd and 98th percentile over the images shown."""
-    bands = list(rgb_bands(store.wavelengths_nm))
-    pixels = [store.cube_HWC(split, image)[..., bands].reshape(-1, 3) for split in shown for image in shown[split]]
-    low_3, high_3 = np.percentile(np.concatenate(pixels).astype(np.float64), [2, 98], axis=0)
-    return low_3, np.where(high_3 > low_3, high_3, low_3 + 1)
 
 
 def _bare(axis: Axes) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsray.datasets.pseudorgb import rgb_bands
+from hsray.datasets.pseudorgb import rgb_bands, stretch
 from hsray.datasets.store import SPLITS, CubeStore
 
 _BLOCK = re.compile(r"^r(\d+)c(\d+)$")
@@ -67,9 +67,9 @@ def _offsets(sizes: dict[int, int]) -> np.ndarray:
 
 
 def _rgb(cubes: list[np.ndarray], store: CubeStore) -> list[np.ndarray]:
-    """Pseudo-RGB of cubes under one stretch, from the 2nd to the 98th percentile of each channel."""
+    """Pseudo-RGB of cubes under one stretch."""
     bands = list(rgb_bands(store.wavelengths_nm))
-    planes = [np.asarray(cube_HWC[..., bands], dtype=np.float32) for cube_HWC in cubes]
-    low, high = np.percentile(np.concatenate([plane.reshape(-1, 3) for plane in planes]), [2, 98], axis=0)
-    scaled = [np.clip((plane - low) / np.maximum(high - low, 1e-9), 0, 1) for plane in planes]
+    planes = [np.asarray(cube_HWC[..., bands]) for cube_HWC in cubes]
+    low_3, high_3 = stretch(planes)
+    scaled = [np.clip((plane - low_3) / (high_3 - low_3), 0, 1) for plane in planes]
     return [(plane * 255).round().astype(np.uint8) for plane in scaled]

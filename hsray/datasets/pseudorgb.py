@@ -21,3 +21,10 @@ def rgb_bands(wavelengths_nm: np.ndarray) -> tuple[int, int, int]:
         targets = tuple(low + share * (high - low) for share in FALSE_COLOUR)  # type: ignore[assignment]
     red, green, blue = (int(np.abs(wavelengths_nm - min(max(nm, low), high)).argmin()) for nm in targets)
     return red, green, blue
+
+
+def stretch(planes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return black and white points (3,) of pictures (..., 3): the 2nd and 98th percentile of each channel of all."""
+    pixels_N3 = np.concatenate([plane.reshape(-1, 3) for plane in planes]).astype(np.float64)
+    low_3, high_3 = np.percentile(pixels_N3, [2, 98], axis=0)
+    return low_3, np.where(high_3 > low_3, high_3, low_3 + 1)

@@ -62,6 +62,10 @@ class Schedule:
     def passes(self) -> int:
         return -(-self.min_updates // self.updates_a_pass)
 
+    @property
+    def updates(self) -> int:
+        return self.updates_a_pass * self.passes
+
     def pass_numbers(self, epoch: int) -> range:
         """Passes are numbered through all epochs; whatever is random is drawn from that number."""
         return range(epoch * self.passes, (epoch + 1) * self.passes)
@@ -97,7 +101,7 @@ class CropBatches:
     @property
     def updates(self) -> int:
         """Updates an epoch."""
-        return self._schedule.updates_a_pass * self._schedule.passes
+        return self._schedule.updates
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         world, rank = self._shard.world, self._shard.rank
@@ -185,7 +189,7 @@ class SpectraBatches:
     @property
     def updates(self) -> int:
         """Updates an epoch."""
-        return self._schedule.updates_a_pass * self._schedule.passes
+        return self._schedule.updates
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         for number in self._schedule.pass_numbers(epoch):

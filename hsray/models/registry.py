@@ -46,16 +46,6 @@ def decoder(name: str) -> type[nn.Module]:
     return _find("decoder", name)
 
 
-def encoder_names() -> list[str]:
-    """All encoders, our own and those of other packages."""
-    return _names("encoder")
-
-
-def decoder_names() -> list[str]:
-    """All decoders, our own and those of other packages."""
-    return _names("decoder")
-
-
 def build_encoder(name: str, in_channels: int, wavelengths_nm: Tensor | None = None, **options: Any) -> nn.Module:
     """An encoder for inputs of `in_channels`, whose bands lie at `wavelengths_nm` (L,). Raises RequestError."""
     found = encoder(name)

@@ -30,8 +30,8 @@ class TransferModel(nn.Module):
     A part that takes spectra runs on every pixel alone; one that takes images sees the map of channels.
     """
 
-    view: Any
     # The parts say of themselves what they take and give, which type checkers cannot see in a Module.
+    view: Any
     stem: Any
     encoder: Any
     decoder: Any

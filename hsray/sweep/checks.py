@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from hsray.datasets import training_subset
-from hsray.errors import RequestError
+from hsray.errors import RequestError, invalid_values
 from hsray.experiment import Experiment
 from hsray.strategies.adapters import adapter_kinds
 from hsray.strategies.assembly import check_assembly
@@ -67,10 +67,7 @@ def cell_problems(cells: list[Cell], where: str) -> list[RequestError]:
                     built.add(recipe)
                     check_assembly(config.strategy, cell.task, cell.store)
             except ValidationError as error:
-                for fault in error.errors():
-                    key = ".".join(map(str, fault["loc"]))
-                    what = f"{key}: {fault['msg']} (got {fault['input']!r})"
-                    found.append(RequestError(what, where=f"{where}: {key}"))
+                found += invalid_values(error, where)
             except RequestError as error:
                 found.append(RequestError(error.what, where=f"{where}: {error.where or cell.name}", do=error.do))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from hsray.sweep.cluster import DRIVER_CPU, Slots
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.execution import MACHINE_RETRIES
 from hsray.sweep.trainables import distributed, in_actor
-from hsray.sweep.tune_adapters import CellScheduler, JobSearcher, resources_json
+from hsray.sweep.tune_adapters import CellScheduler, JobSearcher
 
 
 def drive(
@@ -31,7 +32,8 @@ def drive(
     extra: dict[str, Any] = {}
     trainable: Any = tune.with_resources(run_one, {"cpu": slots.cpu, "gpu": slots.gpu})
     if resources.workers > 1:
-        extra = {"resources": resources_json(resources.workers, slots.cpu, slots.gpu), "storage": str(storage)}
+        each = {"workers": resources.workers, "cpu": slots.cpu, "gpu": slots.gpu}
+        extra = {"resources": json.dumps(each), "storage": str(storage)}  # Tune would take a dictionary apart
         trainable = tune.with_resources(distributed, {"cpu": DRIVER_CPU})
     searcher = JobSearcher(dispatcher, extra)
     try:

@@ -73,3 +73,8 @@ def write_spec(job: Job, cell: Cell, sampled: dict[str, Any]) -> None:
         "config": config.model_dump(mode="json"),
     }  # fmt: skip
     write_json(job.folder / "spec.json", spec)
+
+
+def ended_runs(folder: Path) -> tuple[int, int]:
+    """(trials, finals) of a cell's folder that left a result."""
+    return len(list(folder.glob("trial-*/result.json"))), len(list(folder.glob("final-*/result.json")))

@@ -62,6 +62,8 @@ class CellStudy:
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
         """The number and values of an interrupted or new trial; None when there are as many as planned."""
+        if not self.interrupted and self.asked >= self.planned:
+            return None
         number = self.interrupted[0] if self.interrupted else self.asked
         # Seeded by cell and number: what is suggested depends on the trials told so far and on nothing else.
         seed = (int(self.cell.id.rsplit("@", 1)[1], 16) + number) % 2**32
@@ -72,11 +74,9 @@ class CellStudy:
             frozen = self.study.get_trials(deepcopy=False)[number]
             trial = Trial(self.study, frozen._trial_id)
             self._reported[number] = frozen.last_step or 0
-        elif self.asked < self.planned:
+        else:
             trial = self.study.ask()
             self.asked += 1
-        else:
-            return None
         self._live[trial.number] = trial
         return trial.number, _suggest(trial, self.cell)
 

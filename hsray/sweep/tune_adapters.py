@@ -5,7 +5,6 @@ Tune's own bookkeeping starts afresh with every command and is never restored: t
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -64,8 +63,3 @@ class CellScheduler(_StaysHere, FIFOScheduler):
         metrics = {name: value for name, value in result.items() if "/" in name and isinstance(value, int | float)}
         stop = self.searcher.dispatcher.epoch(job, result["epoch"], metrics)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
-
-
-def resources_json(workers: int, cpu: float, gpu: float) -> str:
-    """Plain text for a trainable's configuration; Tune would take a dictionary apart."""
-    return json.dumps({"workers": workers, "cpu": cpu, "gpu": gpu})
