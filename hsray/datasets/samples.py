@@ -36,6 +36,22 @@ class Reader:
         return self.store.labels_HW(split, image)
 
 
+def sample_spectra(reader: Reader, subset: Sequence[int], count: int) -> np.ndarray:
+    """`count` labelled training spectra (count, C) float32, evenly from these images; the same at every call."""
+    random = np.random.default_rng(0)
+    names = reader.store.images("train")
+    share = -(-count // len(subset))
+    found = []
+    for index in subset:
+        labels_HW = reader.labels_HW("train", names[index])
+        places = np.flatnonzero(labels_HW.ravel() != reader.store.ignore_id)
+        block_HWC = reader.block_HWC("train", names[index], slice(None), slice(None))
+        found.append(
+            block_HWC.reshape(-1, block_HWC.shape[-1])[random.choice(places if len(places) else labels_HW.size, share)]
+        )
+    return np.concatenate(found)[:count]
+
+
 @dataclass(frozen=True)
 class Shard:
     """One worker's part of every global batch."""

@@ -78,11 +78,12 @@ def subset_covariance(store: CubeStore, subset: list[int]) -> np.ndarray:
 def fit_view(store: CubeStore, subset: list[int], kind: str, *, k: int = 3, normalise: str = "standard") -> View:
     """Fit a view on the training images `subset` (indices into `store.images("train")`).
 
-    Kinds: `bands` (all), `pseudo-rgb` (three bands by wavelength), `pca` (k whitened principal components).
+    Kinds: `bands` (all), `pseudo-rgb` (three bands by wavelength), `pca` (k whitened principal components), `mean`
+    (over the bands, one channel).
     """
-    if kind == "pca" and normalise in ("max", "none"):
+    if kind in ("pca", "mean") and normalise in ("max", "none"):
         raise RequestError(
-            f"principal components are whitened; '{normalise}' cannot be applied to them",
+            f"the view '{kind}' is whitened; '{normalise}' cannot be applied to it",
             where=f"view.normalise, dataset {store.name}",
             do="leave normalise out, or use the view 'bands'",
         )
@@ -92,6 +93,10 @@ def fit_view(store: CubeStore, subset: list[int], kind: str, *, k: int = 3, norm
     if normalise in ("max", "none"):
         return View(channels, ViewLayer(np.zeros(count), np.ones(count), normalise), count, nm)
     mean, variance = subset_moments(store, subset)
+    if kind == "mean":
+        # The mean over bands is a projection like any other; its deviation follows from the covariance.
+        deviation = np.sqrt(max(float(subset_covariance(store, subset).mean()), 1e-12))
+        return View(None, ViewLayer(mean, np.full((store.bands, 1), 1 / store.bands / deviation), normalise), 1, None)
     if kind == "pca":
         if not 1 <= k <= store.bands:
             raise RequestError(

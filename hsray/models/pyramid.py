@@ -51,10 +51,21 @@ class TimmPyramid(nn.Module):
         backbone, levels = _backbone(model, depth)
         self.backbone = backbone
         self.out_channels = (in_channels, *levels.channels())
-        self.stride = max(levels.reduction())
+        self.strides = (1, *levels.reduction())
+        self.stride = max(self.strides)
         cfg = backbone.pretrained_cfg
         self.register_buffer("mean_C", torch.tensor(cfg["mean"]), persistent=False)
         self.register_buffer("std_C", torch.tensor(cfg["std"]), persistent=False)
+
+    def translate(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Names of a bare timm checkpoint, or of a package whose layers have other names in the same order."""
+        if any(name.startswith("backbone.") for name in tensors):
+            return tensors
+        own = [name for name in self.state_dict() if not name.endswith("num_batches_tracked")]
+        if not any(f"backbone.{name}" in own for name in tensors):
+            given = [tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")]
+            return dict(zip(own, given, strict=False))
+        return {f"backbone.{name}": tensor for name, tensor in tensors.items()}
 
     def forward(self, x_BCHW: Tensor) -> list[Tensor]:
         height, width = x_BCHW.shape[2:]

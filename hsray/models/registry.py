@@ -15,9 +15,9 @@ ModuleClass = TypeVar("ModuleClass", bound=type[nn.Module])
 
 _TABLES: dict[str, dict[str, type[nn.Module]]] = {"stem": {}, "encoder": {}, "decoder": {}}
 _NOT_OPTIONS = {
-    "stem": ("in_channels",),
+    "stem": ("in_channels", "wavelengths_nm"),
     "encoder": ("in_channels", "wavelengths_nm"),
-    "decoder": ("in_channels", "num_classes"),
+    "decoder": ("in_channels", "num_classes", "strides"),
 }
 
 
@@ -53,18 +53,33 @@ def build_encoder(name: str, in_channels: int, wavelengths_nm: Tensor | None = N
     return found(in_channels, wavelengths_nm, **options)
 
 
-def build_decoder(name: str, in_channels: int | tuple[int, ...], num_classes: int, **options: Any) -> nn.Module:
-    """A decoder from maps, a pyramid or vectors of `in_channels` to `num_classes` logits. Raises RequestError."""
+def build_decoder(
+    name: str,
+    in_channels: int | tuple[int, ...],
+    num_classes: int,
+    *,
+    strides: tuple[int, ...] | None = None,
+    **options: Any,
+) -> nn.Module:
+    """A decoder from maps, a pyramid or vectors of `in_channels` to `num_classes` logits.
+
+    `strides` says by how much each map of a pyramid is smaller than the image; decoders that care take it as an
+    argument. Raises RequestError.
+    """
     found = decoder(name)
     check_options(found, options, f"decoder '{name}'", own=_NOT_OPTIONS["decoder"])
-    return found(in_channels, num_classes, **options)
+    extra = {"strides": strides} if "strides" in inspect.signature(found).parameters else {}
+    return found(in_channels, num_classes, **extra, **options)
 
 
-def build_stem(name: str, in_channels: int, **options: Any) -> nn.Module:
-    """A stem from `in_channels` to its `out_channels`. Raises RequestError."""
+def build_stem(name: str, in_channels: int, wavelengths_nm: Tensor | None = None, **options: Any) -> nn.Module:
+    """A stem from `in_channels` to its `out_channels`; `wavelengths_nm` (L,) for those that take them. Raises
+    RequestError.
+    """
     found = _find("stem", name)
     check_options(found, options, f"stem '{name}'", own=_NOT_OPTIONS["stem"])
-    return found(in_channels, **options)
+    extra = {"wavelengths_nm": wavelengths_nm} if "wavelengths_nm" in inspect.signature(found).parameters else {}
+    return found(in_channels, **extra, **options)
 
 
 def accepted_options(kind: str, name: str) -> list[str]:

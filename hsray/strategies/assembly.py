@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from hsray.datasets import CubeStore
-from hsray.datasets.samples import Reader
+from hsray.datasets.samples import Reader, sample_spectra
 from hsray.datasets.views import ViewLayer, fit_view
 from hsray.errors import RequestError
 from hsray.models import build_decoder, build_encoder, build_stem
 from hsray.models import encoder as encoder_class
 from hsray.strategies.adapters import adapt, trained_parameters
 from hsray.strategies.features import ensure_features, is_cacheable
-from hsray.strategies.strategy import Strategy
+from hsray.strategies.strategy import Encoder, Strategy
 from hsray.strategies.weights import WeightsInfo, load_weights
 
 TRIED_SIDE = 8  # pixels; every pixel may be a pass through a spectral encoder
@@ -49,11 +49,14 @@ class TransferModel(nn.Module):
             x = self.stem(x)
         if self.encoder is not None and self.encoder.gives == "pyramid":
             return self.decoder(self.encoder(x), tuple(raw.shape[-2:]))
+        x = self.decoded(raw, x)
+        return _on_pixels(self.decoder, x) if self.decoder.takes == "vector" else self.decoder(x)
+
+    def decoded(self, raw: Tensor, x: Tensor) -> Tensor:
+        """What a decoder of maps or vectors gets: the view's channels or the encoder's features of every pixel."""
         if self.encoder is not None:
             x = _on_pixels(lambda spectra_BL: self.rescale(self.encoder(spectra_BL)), x)
-        if self.beside is not None:
-            x = torch.cat([x, self.beside(raw)], dim=1)
-        return _on_pixels(self.decoder, x) if self.decoder.takes == "vector" else self.decoder(x)
+        return x if self.beside is None else torch.cat([x, self.beside(raw)], dim=1)
 
 
 def _on_pixels(function, x: Tensor) -> Tensor:
@@ -109,30 +112,42 @@ def _whole(strategy: Strategy, task: str, store: CubeStore, subset: list[int]) -
     part, kind, k = strategy.encoder, strategy.view.kind, strategy.view.k
     # A pretrained encoder wants its input as in its pretraining; it says how.
     wanted = getattr(encoder_class(part.name), "normalise", "standard") if part else "standard"
-    wanted = "standard" if kind == "pca" and wanted == "max" else wanted  # components are no spectra
+    wanted = "standard" if kind in ("pca", "mean") and wanted == "max" else wanted  # no spectra any more
     view = fit_view(store, subset, kind, k=k, normalise=strategy.view.normalise or wanted)
     channels: Any = view.out_channels
     nm_L = None if view.wavelengths_nm is None else torch.as_tensor(view.wavelengths_nm, dtype=torch.float32)
     stem: Any = None
     if strategy.stem is not None:
-        stem = build_stem(strategy.stem.name, channels, **strategy.stem.options)
+        stem = build_stem(strategy.stem.name, channels, nm_L, **strategy.stem.options)
         channels, nm_L = stem.out_channels, None
     encoder: Any = None
     weights: WeightsInfo | None = None
     if part is not None:
         encoder = build_encoder(part.name, channels, nm_L, **part.options)
         if part.weights is not None:
-            weights = load_weights(encoder, part.weights, part.sha256)
-            encoder = adapt(encoder, strategy.adapter.kind, **strategy.adapter.options)
+            weights, encoder = _pretrained(encoder, part, strategy)
         channels = encoder.out_channels
     bands: ViewLayer | None = None
     if strategy.beside_bands:
         beside = fit_view(store, subset, kind, k=k)
         bands, channels = beside.layer, channels + beside.out_channels
-    decoder = _decoder(strategy, channels, store)
+    decoder = _decoder(strategy, channels, store, getattr(encoder, "strides", None))
     _check(strategy, task, encoder, decoder, store)
     reader = Reader(((store, None if view.channels is None else tuple(view.channels)),))
-    return _assembled(TransferModel(view.layer, stem, encoder, bands, decoder), reader, weights)
+    return _assembled(TransferModel(view.layer, stem, encoder, bands, decoder), reader, subset, weights)
+
+
+def _pretrained(encoder: Any, part: Encoder, strategy: Strategy) -> tuple[WeightsInfo, Any]:
+    """Load and adapt the encoder, or that submodule of it which is pretrained; what stands around it learns."""
+    assert part.weights is not None
+    name = getattr(encoder, "pretrained_part", "")
+    inner = encoder.get_submodule(name)
+    weights = load_weights(inner, part.weights, part.sha256)
+    adapted = adapt(inner, strategy.adapter.kind, **strategy.adapter.options)
+    if not name:
+        return weights, adapted
+    encoder.set_submodule(name, adapted)
+    return weights, encoder
 
 
 def _on_features(strategy: Strategy, task: str, store: CubeStore, subset: list[int], cache: Path) -> Assembled:
@@ -145,22 +160,37 @@ def _on_features(strategy: Strategy, task: str, store: CubeStore, subset: list[i
     weights = WeightsInfo(**{**features.source["weights"], "seen": tuple(features.source["weights"]["seen"])})
     reader = Reader(tuple((source, None) for source in sources))
     model = TransferModel(view, None, None, None, decoder)
-    return _assembled(model, reader, weights, features.source["seconds"], features.source["parameters"])
+    return _assembled(model, reader, subset, weights, features.source["seconds"], features.source["parameters"])
 
 
-def _decoder(strategy: Strategy, channels: int | tuple[int, ...], store: CubeStore) -> Any:
-    return build_decoder(strategy.decoder.name, channels, store.num_classes, **strategy.decoder.options)
+def _decoder(
+    strategy: Strategy, channels: int | tuple[int, ...], store: CubeStore, strides: tuple[int, ...] | None = None
+) -> Any:
+    part = strategy.decoder
+    return build_decoder(part.name, channels, store.num_classes, strides=strides, **part.options)
 
 
 def _assembled(
     model: TransferModel,
     reader: Reader,
+    subset: list[int],
     weights: WeightsInfo | None,
     features_seconds: float = 0.0,
     parameters_of_features: int = 0,
 ) -> Assembled:
+    _prefit(model, reader, subset)
     total = parameters_of_features + sum(p.numel() for p in model.parameters())
     return Assembled(model, reader, weights, trained_parameters(model), total, features_seconds)
+
+
+def _prefit(model: TransferModel, reader: Reader, subset: list[int]) -> None:
+    """Decoders whose constants come from data (MiniRocket's biases) see a fixed sample of the training spectra."""
+    if not hasattr(model.decoder, "prefit"):
+        return
+    raw_NC = torch.from_numpy(sample_spectra(reader, subset, model.decoder.prefit_spectra))
+    with torch.no_grad():
+        model.decoder.prefit(model.eval().decoded(raw_NC, model.view(raw_NC)))
+    model.train()
 
 
 def _stacked_view(stores: list[CubeStore], subset: list[int]) -> ViewLayer:

@@ -22,7 +22,7 @@ class View(BaseModel):
     """What the model sees of a cube."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["bands", "pseudo-rgb", "pca"] = "bands"
+    kind: Literal["bands", "pseudo-rgb", "pca", "mean"] = "bands"
     k: int = Field(3, ge=1, description="number of principal components (kind: pca)")
     normalise: Literal["standard", "max", "unit", "none"] | None = Field(
         None, description="left out: what the encoder wants, else 'standard' (zero mean, unit deviation a channel)"

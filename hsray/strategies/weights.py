@@ -64,7 +64,7 @@ def weights_sha256(reference: str) -> str:
     return _file_sha256(str(path), path.stat().st_mtime_ns)
 
 
-def load_weights(encoder: nn.Module, reference: str, expected_sha256: str | None = None) -> WeightsInfo:
+def load_weights(encoder: Any, reference: str, expected_sha256: str | None = None) -> WeightsInfo:
     """Load weights into an encoder, every tensor of it.
 
     Raises:
@@ -78,10 +78,8 @@ def load_weights(encoder: nn.Module, reference: str, expected_sha256: str | None
         )
     tensors = _tensors(encoder, reference)
     own = encoder.state_dict()
-    if _package(reference) in RGB_PACKAGES:
-        tensors = _by_order(own, tensors)
-    elif hasattr(encoder, "backbone") and not any(name.startswith("backbone.") for name in tensors):
-        tensors = {f"backbone.{name}": tensor for name, tensor in tensors.items()}
+    if hasattr(encoder, "translate"):  # published names and shapes → the encoder's own
+        tensors = encoder.translate(tensors)
     _check(own, tensors, tuple(getattr(encoder, "spare_tensors", ())), reference)
     encoder.load_state_dict({name: tensors.get(name, value) for name, value in own.items()})
     return WeightsInfo(reference, found, weights_family(reference), tuple(_metadata(reference).get("seen", ())))
@@ -124,13 +122,6 @@ def _from_hub(encoder: nn.Module) -> dict[str, Tensor]:
             f"the pretrained weights of timm's '{name}' cannot be had ({type(error).__name__})",
             do="check the network, or give a file or a package that holds them",
         ) from error
-
-
-def _by_order(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Checkpoints of other packages name their layers otherwise, but in the same order."""
-    names = [name for name in own if not name.endswith("num_batches_tracked")]
-    given = [tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")]
-    return dict(zip(names, given, strict=False))
 
 
 def _check(own: dict[str, Tensor], tensors: dict[str, Tensor], spare: tuple[str, ...], reference: str) -> None:
