@@ -27,6 +27,7 @@ Data = Annotated[
 ]
 Runs = Annotated[Path, typer.Option("--runs", envvar="HSRAY_RUNS", help="Folder of sweeps: ledger, logs, checkpoints.")]
 Uri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow: a server or a store.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="The file's smoke variant: a tiny budget, to see that all works.")]
 DATA, RUNS, URI = Path("data"), Path("runs"), "sqlite:///mlflow.db"
 
 
@@ -117,18 +118,20 @@ def train(
 
 
 @app.command()
-def plan(experiment: Path, data: Data = DATA, runs: Runs = RUNS) -> None:
+def plan(experiment: Path, data: Data = DATA, runs: Runs = RUNS, smoke: Smoke = False) -> None:
     """Print the cells of an experiment and what each still needs, or all its problems. Nothing is written.
 
     Example: `hsray plan experiments/demo.yaml`
     """
     from hsray.commands import print_plan
 
-    print_plan(experiment, data, runs)
+    print_plan(experiment, data, runs, smoke=smoke)
 
 
 @app.command()
-def sweep(experiment: Path, data: Data = DATA, runs: Runs = RUNS, tracking_uri: Uri = URI) -> None:
+def sweep(
+    experiment: Path, data: Data = DATA, runs: Runs = RUNS, tracking_uri: Uri = URI, smoke: Smoke = False
+) -> None:
     """Run an experiment: tune every cell, train the winners under each seed. The same command again goes on.
 
     On a cluster, set `RAY_ADDRESS` and `MLFLOW_TRACKING_URI`, with `--data` and `--runs` on a shared file system.
@@ -137,7 +140,7 @@ def sweep(experiment: Path, data: Data = DATA, runs: Runs = RUNS, tracking_uri: 
     """
     from hsray.commands import run_sweep
 
-    run_sweep(experiment, data, runs, tracking_uri)
+    run_sweep(experiment, data, runs, tracking_uri, smoke=smoke)
 
 
 @app.command()

@@ -113,12 +113,12 @@ def train_once(
         print(f"test {name:15s} {100 * result['metrics'][f'test/{name}']:6.2f} %")
 
 
-def print_plan(experiment: Path, data: Path, runs: Path) -> None:
+def print_plan(experiment: Path, data: Path, runs: Path, *, smoke: bool) -> None:
     from hsray.experiment import load_experiment
     from hsray.sweep.cells import cells
     from hsray.sweep.jobs import ended_runs
 
-    loaded = load_experiment(experiment)
+    loaded = load_experiment(experiment, smoke=smoke)
     found = cells(loaded, data.resolve(), str(experiment))
     table = Table(box=None)
     for column in ("cell", "searched", "trials ended", "finals ended"):
@@ -134,10 +134,10 @@ def print_plan(experiment: Path, data: Path, runs: Path) -> None:
     print(f"{len(found)} cells, at most {loaded.budget.epochs} epochs a run")
 
 
-def run_sweep(experiment: Path, data: Path, runs: Path, uri: str) -> None:
+def run_sweep(experiment: Path, data: Path, runs: Path, uri: str, *, smoke: bool) -> None:
     from hsray.experiment import load_experiment
 
-    loaded = load_experiment(experiment)
+    loaded = load_experiment(experiment, smoke=smoke)
     # Ray and torch take seconds to import: only once the file is known to be right.
     from hsray.leaderboard import print_table
     from hsray.sweep.live import LiveView

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from hsray.axes import axis_name, axis_names, follows
 from hsray.errors import RequestError, problems
+from hsray.variants import smoke_variant
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -79,11 +81,22 @@ class Experiment(_Strict):
     name: str = Field(pattern=NAME)
     task: Literal["segmentation", "spectral"]
     axes: dict[str, list[Any]] = Field(description="what the table compares: every combination is a cell")
+    without: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="combinations that are left out: {dataset: hyko2, strategy: [liunet, justo-liunet]}",
+    )
     search: dict[str, Dimension] = Field(default_factory=dict, description="what is tuned inside every cell")
-    fixed: dict[str, Any] = Field(default_factory=dict, description="hyperparameters that are the same everywhere")
+    fixed: dict[str, Any] = Field(
+        default_factory=dict,
+        description="hyperparameters that are the same everywhere, or follow from an axis: "
+        "{batch: {dataset: {hyko2: 16, hsidrive: 32}}}",
+    )
     budget: Budget = Budget()
     final: Final = Final()
     resources: Resources = Resources()
+    smoke: dict[str, Any] = Field(
+        default_factory=dict, description="what --smoke puts in the place of the above, to show quickly that all works"
+    )
 
     @field_validator("axes")
     @classmethod
@@ -106,6 +119,20 @@ class Experiment(_Strict):
             both = sorted(set(getattr(self, first)) & set(getattr(self, second)))
             if both:
                 raise ValueError(f"{', '.join(both)} stands in both {first} and {second}; keep one")
+        for name, value in self.fixed.items():
+            axis, by_value = follows(value)
+            if axis is not None:
+                if axis not in self.axes:
+                    raise ValueError(f"fixed.{name}: {axis} is no axis")
+                if missing := [str(one) for one in self.axes[axis] if axis_name(one) not in by_value]:
+                    raise ValueError(f"fixed.{name}: no value for {axis} {', '.join(missing)}")
+        for number, one in enumerate(self.without):
+            for axis, values in one.items():
+                if axis not in self.axes:
+                    raise ValueError(f"without.{number}: {axis} is no axis")
+                names = [axis_name(value) for value in self.axes[axis]]
+                if never := [name for name in axis_names(values) if name not in names]:
+                    raise ValueError(f"without.{number}.{axis}: there is no {', '.join(never)} on this axis")
         known: set[str] = set()
         for name, dimension in self.search.items():
             for condition, value in (dimension.when or {}).items():
@@ -142,8 +169,8 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def load_experiment(path: Path) -> Experiment:
-    """Read and check an experiment file.
+def load_experiment(path: Path, *, smoke: bool = False) -> Experiment:
+    """Read and check an experiment file, or its smoke variant.
 
     Raises:
         RequestError: the file is not there or not YAML; or all problems of its content in one message.
@@ -156,7 +183,7 @@ def load_experiment(path: Path) -> Experiment:
         raise RequestError(f"this is not a YAML file: {error}", where=str(path), do="mend the file") from None
     if not isinstance(content, dict):
         raise RequestError("an experiment file is a mapping", where=str(path), do="see experiments/ for examples")
-    return parse_experiment(content, str(path))
+    return parse_experiment(smoke_variant(content, str(path)) if smoke else content, str(path))
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

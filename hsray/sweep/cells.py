@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hsray.axes import axis_name, follows, left_out
 from hsray.datasets import CubeStore, open_store
 from hsray.digest import digest
 from hsray.errors import RequestError, problems
@@ -100,7 +101,7 @@ def cells(experiment: Experiment, data_root: Path, where: str = "experiment") ->
         chosen = dict(zip(axes, combination, strict=True))
         store = stores[axes["dataset"].index(chosen["dataset"])]
         recipe = recipes[axes["strategy"].index(chosen["strategy"])]
-        if store is None or recipe is None:
+        if store is None or recipe is None or left_out(experiment.without, chosen):
             continue
         cell = _cell(experiment, chosen, store, recipe, data_root)
         if not cell.equals(resolved.setdefault(cell.name, cell)):
@@ -119,7 +120,8 @@ def _cell(experiment: Experiment, chosen: dict[str, Any], store: CubeStore, reci
     axes = {name: value for name, value in chosen.items() if applies(name)}
     axes |= {"dataset": store.name, "strategy": recipe.name}
     budget = {"epochs": experiment.budget.epochs, "patience": experiment.budget.patience}
-    values = {**budget, **experiment.fixed, **{k: v for k, v in axes.items() if k not in ("dataset", "strategy")}}
+    fixed = {name: _followed(value, chosen) for name, value in experiment.fixed.items()}
+    values = {**budget, **fixed, **{k: v for k, v in axes.items() if k not in ("dataset", "strategy")}}
     values = {name: value for name, value in values.items() if applies(name)}
     space = {name: dimension for name, dimension in experiment.search.items() if applies(name)}
     # A condition on something this strategy does not have can never hold.
@@ -127,6 +129,11 @@ def _cell(experiment: Experiment, chosen: dict[str, Any], store: CubeStore, reci
     rungs = experiment.budget
     bracket = (rungs.first_rung, rungs.factor) if rungs.halving and "fraction" not in space else None
     return Cell(experiment.task, store, root, recipe, axes, values, space, bracket)
+
+
+def _followed(value: Any, chosen: dict[str, Any]) -> Any:
+    axis, by_value = follows(value)
+    return value if axis is None else by_value[axis_name(chosen[axis])]
 
 
 def _recipe(request: Any) -> Strategy:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from hsray.axes import follows
 from hsray.datasets import training_subset
 from hsray.errors import RequestError, invalid_values
 from hsray.experiment import Experiment
@@ -45,7 +46,8 @@ def dimension_problems(experiment: Experiment, recipes: list[Strategy], where: s
                         )
                     )
     searched = experiment.search["adapter"].choice or [] if "adapter" in experiment.search else []
-    fixed = [experiment.fixed["adapter"]] if "adapter" in experiment.fixed else []
+    adapter = experiment.fixed.get("adapter", [])
+    fixed = list(follows(adapter)[1].values()) or ([adapter] if adapter else [])
     for kind in [*searched, *experiment.axes.get("adapter", []), *fixed]:
         if kind not in adapter_kinds():
             do = f"known: {', '.join(adapter_kinds())}"
