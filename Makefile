@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench schema lock clean
+.PHONY: demo test smoke geo check bench schema lock clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)  ## compare three ways of transfer on a real scene
@@ -12,6 +12,13 @@ demo: $(READY)  ## compare three ways of transfer on a real scene
 
 test: $(READY)  ## the whole test run
 	$(BIN)/python -m pytest
+
+smoke: $(READY) geo  ## every table of the study in tiny, on simulated raw files, all strategies included
+	$(BIN)/python -m tests.smoke
+
+geo: $(READY)  ## the extra for Earth-observation encoders
+	@$(BIN)/python -c 'import importlib.util as i, sys; sys.exit(i.find_spec("torchgeo") is None)' || \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[geo]'
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check hsray tests

@@ -16,7 +16,7 @@ def axis_names(values: Any) -> list[str]:
 
 
 def follows(value: Any) -> tuple[str | None, dict[str, Any]]:
-    """Does a fixed value follow from an axis? `{dataset: {hyko2: 16}}` → ("dataset", {"hyko2": 16}); else (None, {})."""
+    """Does a fixed value follow from an axis? `{dataset: {hyko2: 16}}` → ("dataset", {"hyko2": 16}); else None, {}."""
     if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), dict):
         axis, by_value = next(iter(value.items()))
         return str(axis), {str(key): one for key, one in by_value.items()}
