@@ -3,11 +3,15 @@
 Source: Kong et al., "HyperSL: A Spectral Foundation Model for Hyperspectral Image Interpretation" (IEEE TGRS 2025).
 Tensor names, shapes and the order of operations fit the official checkpoints, unusual ones included: the same weights
 give the same features and reconstructions as the official code, which was compared with and not carried over.
+
+In evaluation the same features come faster: one pass for the three convolutions, and batches that suit the device.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from timm.layers import Attention, Mlp
@@ -17,6 +21,27 @@ from torch.nn import functional
 
 from hsray.errors import RequestError
 from hsray.models.registry import register_encoder
+
+
+class Size(NamedTuple):
+    """The form of an official model."""
+
+    width: int
+    depth: int
+    decoder_depth: int
+    heads: int
+
+
+SIZES = {
+    "small": Size(256, 8, 4, 8),
+    "base": Size(512, 24, 12, 16),
+    "large": Size(1024, 32, 16, 32),
+    "huge": Size(2048, 48, 24, 32),
+}
+CACHED_VALUES = 2**18  # tokens × width that a core works on at once: the widest activation then stays in its cache
+GPU_TOKENS = 2**18  # beyond this many at once a GPU gets no faster
+GPU_SHARE = 0.5  # of the free memory
+LIVE_COPIES = 16  # values that a block holds at its widest point, in units of tokens × width
 
 
 def _embedding(in_channels: int, width: int, kernel: int) -> nn.Sequential:
@@ -41,10 +66,10 @@ class LastBlock(BandBlock):
     def forward_with_keys(self, tokens_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, and the keys and values of every head, (B, heads, T, D / heads)."""
         B, T, D = tokens_BTD.shape
-        qkv = self.attn.qkv(self.norm1(tokens_BTD)).reshape(B, T, 3, self.attn.num_heads, -1)
+        qkv = self.attn.qkv(self.norm1(tokens_BTD)).reshape(B, T, 3, self.attn.num_heads, self.attn.head_dim)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         mixed_BTD = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(B, T, D)
-        x_BTD = 2 * self.attn.proj(mixed_BTD)
+        x_BTD = 2 * self.attn.proj(mixed_BTD).to(tokens_BTD.dtype)  # no residual carries it into float32 under autocast
         return x_BTD + self.mlp(self.norm2(x_BTD)), key, value
 
 
@@ -67,11 +92,11 @@ class Disaggregation(nn.Module):
 
 @register_encoder("hypersl")
 class HyperSL(nn.Module):
-    """spectra_BL → features_BD. "Small" is width 256, depth 8, heads 8, decoder_depth 4.
+    """spectra_BL → features_BD. `size` is small, base, large or huge; `width`, `depth` and `heads` go before it.
 
     The spectra come scaled by the view, each to a maximum of 1. `wavelengths_nm` (L,) serve `forward`; `reconstruct`
-    takes its own. Without `decoder_depth` (0) only what `forward` needs is built. Raises RequestError where the
-    wavelengths are missing or do not fit the bands.
+    takes its own. Without `decoder_depth` (0) only what `forward` needs is built; the official one is in `SIZES`.
+    Raises RequestError where the size is unknown, or the wavelengths are missing or do not fit the bands.
     """
 
     div_term: Tensor
@@ -89,13 +114,18 @@ class HyperSL(nn.Module):
         in_channels: int,
         wavelengths_nm: Tensor | None,
         *,
-        width: int = 256,
-        depth: int = 8,
-        heads: int = 8,
+        size: str = "small",
+        width: int | None = None,
+        depth: int | None = None,
+        heads: int | None = None,
         decoder_depth: int = 0,
     ) -> None:
         super().__init__()
-        if width % heads or width % 2 or depth < 1:
+        official = _official(size)
+        width = official.width if width is None else width
+        depth = official.depth if depth is None else depth
+        heads = official.heads if heads is None else heads
+        if heads < 1 or width < 2 or width % heads or width % 2 or depth < 1:
             raise RequestError(
                 f"a HyperSL encoder of width {width}, depth {depth} and {heads} heads cannot be built",
                 do="choose an even width that the number of heads divides, and a depth of at least 1",
@@ -120,11 +150,38 @@ class HyperSL(nn.Module):
         self._initialise()
         positions_LD = self.positions(_checked(wavelengths_nm, in_channels))
         self.register_buffer("positions_LD", positions_LD, persistent=False)
+        self._compiled: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, spectra_BL: Tensor) -> Tensor:
-        """The feature of each spectrum, (B, width): global token plus the mean of the band tokens."""
-        tokens_BLD = self._embed(spectra_BL) + self.positions_LD
-        return self._encode(tokens_BLD)[0]
+        """The feature of each spectrum, (B, width): global token plus the mean of the band tokens.
+
+        Where nothing learns, any number of spectra may be given: they run in batches of a size that suits the device.
+        """
+        if self.training or torch.is_grad_enabled():
+            return self._features(spectra_BL)
+        features = self._compiled or self._features
+        return torch.cat([features(part_BL) for part_BL in spectra_BL.split(self.batch_size(spectra_BL.device))])
+
+    def batch_size(self, device: torch.device) -> int:
+        """Spectra at once where nothing learns: what the caches of all cores hold, or half of a GPU's free memory."""
+        tokens_each = len(self.positions_LD) + 1
+        if device.type != "cuda":
+            tokens = CACHED_VALUES * torch.get_num_threads() // self.width
+        else:
+            free, _ = torch.cuda.mem_get_info(device)
+            tokens = min(GPU_TOKENS, int(GPU_SHARE * free) // (LIVE_COPIES * self.width * 4))
+        return max(1, tokens // tokens_each)
+
+    def accelerate(self) -> None:
+        """Compile what `forward` runs where nothing learns, for any batch size; the weights may still change."""
+        self._compiled = torch.compile(self._features, dynamic=True)
+
+    def _features(self, spectra_BL: Tensor) -> Tensor:
+        return self._encode(self._embed(spectra_BL) + self.positions_LD)[0]
+
+    def features_at(self, spectra_BL: Tensor, wavelengths_nm: Tensor) -> Tensor:
+        """The feature of each spectrum, (B, width), for bands at these wavelengths (L,); pretraining has many grids."""
+        return self._encode(self._embed(spectra_BL) + self.positions(wavelengths_nm))[0]
 
     def reconstruct(self, spectra_BL: Tensor, wavelengths_BL: Tensor, keep_BM: Tensor) -> tuple[Tensor, Tensor]:
         """All bands of each spectrum, (B, L) in 0–1, from the tokens of the bands `keep_BM` (int64 indices, (B, M)),
@@ -153,9 +210,25 @@ class HyperSL(nn.Module):
         return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2).to(self.global_token.dtype)
 
     def _embed(self, spectra_BL: Tensor) -> Tensor:
+        if not self.training:
+            return self._embed_at_once(spectra_BL)
         x_B1L = spectra_BL.unsqueeze(1)
         scales = [self.embedding_layer_1(x_B1L), self.embedding_layer_2(x_B1L), self.embedding_layer_3(x_B1L)]
         return self.embedding_layer_4(torch.cat(scales, dim=1)).transpose(1, 2)
+
+    def _embed_at_once(self, spectra_BL: Tensor) -> Tensor:
+        """The same in evaluation: batch norms are part of the weights, and the three kernels stand in one of 13 bands.
+
+        A band with its neighbours is a row of a matrix product, so that no map has to be transposed or concatenated.
+        """
+        layers = (self.embedding_layer_1, self.embedding_layer_2, self.embedding_layer_3)
+        weights, biases = zip(*(_without_norm(layer) for layer in layers), strict=True)
+        reach = max(weight.shape[-1] for weight in weights) // 2
+        wide = [functional.pad(weight, [reach - weight.shape[-1] // 2] * 2) for weight in weights]
+        rows_BLK = functional.pad(spectra_BL, [reach, reach]).unfold(1, 2 * reach + 1, 1)
+        scales_BLE = functional.gelu(functional.linear(rows_BLK, torch.cat(wide).squeeze(1), torch.cat(biases)))
+        weight, bias = _without_norm(self.embedding_layer_4)
+        return functional.gelu(functional.linear(scales_BLE, weight.squeeze(2), bias))
 
     def _encode(self, tokens_BMD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         global_B1D = self.global_token.to(tokens_BMD.dtype).expand(len(tokens_BMD), -1, -1)
@@ -181,6 +254,21 @@ class HyperSL(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
             if isinstance(module, nn.Conv1d | nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def _without_norm(layer: nn.Sequential) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution that gives what this one gives with the batch norm behind it, in evaluation."""
+    convolution: Any = layer[0]
+    norm: Any = layer[1]
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    bias = (convolution.bias - norm.running_mean) * scale + norm.bias
+    return convolution.weight * scale.view(-1, 1, 1), bias
+
+
+def _official(size: str) -> Size:
+    if size not in SIZES:
+        raise RequestError(f"there is no HyperSL of size '{size}'", do=f"use one of: {', '.join(SIZES)}")
+    return SIZES[size]
 
 
 def _checked(wavelengths_nm: Tensor | None, in_channels: int) -> Tensor:

@@ -82,6 +82,11 @@ def build_stem(name: str, in_channels: int, wavelengths_nm: Tensor | None = None
     return found(in_channels, **extra, **options)
 
 
+def names(kind: str) -> list[str]:
+    """Names of all stems, encoders or decoders, those of other packages included."""
+    return sorted({*_TABLES[kind], *(point.name for point in entry_points(group=f"hsray.{kind}s"))})
+
+
 def accepted_options(kind: str, name: str) -> list[str]:
     """The options of a stem, encoder or decoder, from its signature."""
     return [option for option in inspect.signature(_find(kind, name)).parameters if option not in _NOT_OPTIONS[kind]]
@@ -121,9 +126,5 @@ def _find(kind: str, name: str) -> type[nn.Module]:
         for point in entry_points(group=f"hsray.{kind}s", name=name):
             _register(kind, name)(point.load())
     if name not in table:
-        raise RequestError(f"there is no {kind} '{name}'", do=f"use one of: {', '.join(_names(kind))}")
+        raise RequestError(f"there is no {kind} '{name}'", do=f"use one of: {', '.join(names(kind))}")
     return table[name]
-
-
-def _names(kind: str) -> list[str]:
-    return sorted({*_TABLES[kind], *(point.name for point in entry_points(group=f"hsray.{kind}s"))})

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hsray.models.checks import check_channels
+from hsray.models.pyramid_maps import take_one_image
 from hsray.models.registry import register_decoder
 
 _SMALLEST = 16  # four halvings
@@ -92,6 +93,7 @@ class UNet(nn.Module):
         self.up3 = Up(4 * w, w, norm=norm)
         self.up4 = Up(2 * w, w, norm=norm)
         self.outc = OutConv(w, num_classes)
+        take_one_image(self)  # the deepest level of one small image is a single value a channel
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         height, width = x_BCHW.shape[2:]

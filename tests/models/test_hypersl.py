@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hsray.errors import RequestError
-from hsray.models import build_encoder
+from hsray.models import build_encoder, hypersl
 from hsray.models.hypersl import HyperSL
 
 
@@ -125,6 +126,77 @@ def test_the_feature_equals_the_published_computation() -> None:
     torch.testing.assert_close(model(spectra_BL), expected, atol=1e-5, rtol=1e-5)
 
 
+def layer_by_layer(model: HyperSL) -> HyperSL:
+    """The path of training, with batch norms as in evaluation."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.eval()
+    return model
+
+
+@pytest.mark.parametrize("bands", [3, 15, 128])
+def test_one_pass_gives_what_the_layers_give_and_follows_the_weights(bands: int) -> None:
+    model, spectra_BL = small(bands), torch.rand(5, bands)
+    names = model.state_dict().keys()
+    for _ in range(2):
+        once = model.eval()(spectra_BL)
+        torch.testing.assert_close(once, layer_by_layer(model)(spectra_BL), rtol=1e-4, atol=1e-5)
+        with torch.no_grad():
+            model.embedding_layer_2[0].weight.mul_(3)
+            model.embedding_layer_4[1].running_var.mul_(2)
+    assert model.state_dict().keys() == names
+    again = model.eval()(spectra_BL)
+    assert not torch.allclose(once, again, rtol=1e-2)
+
+
+def test_in_evaluation_gradients_reach_every_weight_but_those_of_statistics() -> None:
+    model = small()
+    model(torch.rand(3, 21)).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+
+def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, spectra_BL = small(), torch.rand(11, 21)
+    whole = model(spectra_BL)
+    monkeypatch.setattr(hypersl, "CACHED_VALUES", 4 * 22 * 16 // torch.get_num_threads())
+    with torch.no_grad():
+        assert model.batch_size(torch.device("cpu")) == 4  # 4, 4 and 3 spectra
+        torch.testing.assert_close(model(spectra_BL), whole, rtol=1e-5, atol=1e-5)
+        assert model(spectra_BL[:0]).shape == (0, 16)
+
+
+def test_features_in_bfloat16_are_near_those_in_float32() -> None:
+    model, spectra_BL = HyperSL(25, torch.linspace(535, 975, 25)).eval(), torch.rand(6, 25)
+    with torch.no_grad():
+        exact = model(spectra_BL)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(spectra_BL)
+    assert half.dtype == torch.float32
+    assert float(((half - exact).norm(dim=1) / exact.norm(dim=1)).max()) < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "depth", "decoder_depth", "heads"),
+    [("small", 256, 8, 4, 8), ("base", 512, 24, 12, 16), ("large", 1024, 32, 16, 32), ("huge", 2048, 48, 24, 32)],
+)
+def test_official_sizes(size: str, width: int, depth: int, decoder_depth: int, heads: int) -> None:
+    with torch.device("meta"):  # huge has 2.4 billion weights
+        model = HyperSL(15, torch.linspace(468, 643, 15), size=size, decoder_depth=hypersl.SIZES[size].decoder_depth)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert shapes == official(width, depth, decoder_depth)
+    assert model.transformer_encoder_layer.attn.num_heads == model.corss_attn.heads == heads
+
+
+def test_a_form_of_its_own_goes_before_the_size() -> None:
+    model = HyperSL(15, torch.linspace(468, 643, 15), size="base", width=32, depth=2)
+    assert (model.out_channels, len(model.encoder_blocks), model.transformer_encoder_layer.attn.num_heads) == (
+        32,
+        1,
+        16,
+    )
+
+
 def test_a_reconstruction_hangs_on_kept_tokens_and_all_wavelengths() -> None:
     model, spectra_BL = small(decoder_depth=2), torch.rand(3, 21)
     wavelengths_BL = torch.linspace(450, 950, 21).expand(3, -1)
@@ -170,8 +242,10 @@ def test_every_weight_learns_in_pretraining() -> None:
         (15, torch.linspace(400, 900, 14), {}, "15 input channels and 14 wavelengths"),
         (15, torch.linspace(400, 900, 15), {"width": 30, "heads": 4}, "cannot be built"),
         (15, torch.linspace(400, 900, 15), {"patch": 4}, "no option patch"),
+        (15, torch.linspace(400, 900, 15), {"size": "giant"}, "no HyperSL of size 'giant'"),
+        (15, torch.linspace(400, 900, 15), {"depth": 0}, "depth 0"),
     ],
 )
-def test_bad_requests(channels: int, wavelengths: Tensor | None, options: dict[str, int], message: str) -> None:
+def test_bad_requests(channels: int, wavelengths: Tensor | None, options: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         build_encoder("hypersl", channels, wavelengths, **options)

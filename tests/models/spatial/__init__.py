@@ -1,0 +1,1 @@
+"""What the official SpectralEarth and HyperSIGMA compute and how their weights are named, and the script for both."""
