@@ -5,21 +5,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from hsray.errors import RequestError
 from hsray.models import check_options
+from hsray.strategies.bottleneck import bottleneck
+from hsray.strategies.peft_adapters import dora, ia3, lora
 
-_ADAPTERS: dict[str, Callable[..., nn.Module]] = {}
+Function = Callable[..., nn.Module]
+_ADAPTERS: dict[str, Function] = {}
 
 
-def register_adapter(kind: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
-    """Decorator: a function (encoder, **options) → encoder becomes an adapter of this kind."""
+def register_adapter(kind: str) -> Callable[[Function], Function]:
+    """Decorator: a function (encoder, **options) → encoder becomes an adapter of this kind.
 
-    def keep(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    It sets what learns (`requires_grad`), and may add modules. Where it stops something from learning, batch-norm
+    statistics and all that rests are kept as they are by `adapt`.
+    """
+
+    def keep(function: Function) -> Function:
         _ADAPTERS[kind] = function
         return function
 
@@ -36,10 +41,18 @@ def adapter_options(kind: str) -> list[str]:
     return [name for name in inspect.signature(_find(kind)).parameters if name != "encoder"]
 
 
-def adapt(encoder: nn.Module, kind: str, **options: Any) -> nn.Module:
-    """The encoder with an adapter. Raises RequestError for an unknown kind or option."""
+def adapt(encoder: nn.Module, kind: str, **options: object) -> nn.Module:
+    """The encoder with an adapter. Raises RequestError for an unknown kind or option, or where nothing can be adapted.
+
+    Parameters that are fixed by the encoder itself (positions of sines and cosines) stay fixed.
+    """
     check_options(_find(kind), options, f"adapter '{kind}'", own=("encoder",))
-    return _find(kind)(encoder, **options)
+    learned = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    adapted = _find(kind)(encoder, **options)
+    if all(parameter.requires_grad for parameter in learned):
+        return adapted
+    adapted.train = MethodType(_train_what_learns, adapted)  # type: ignore[method-assign]
+    return adapted.train()
 
 
 def trained_parameters(module: nn.Module) -> int:
@@ -49,53 +62,58 @@ def trained_parameters(module: nn.Module) -> int:
 
 @register_adapter("full")
 def _full(encoder: nn.Module) -> nn.Module:
-    return encoder.requires_grad_(True)
+    return encoder
 
 
 @register_adapter("frozen")
 def _frozen(encoder: nn.Module) -> nn.Module:
-    return _resting(encoder.requires_grad_(False))
+    return encoder.requires_grad_(False)
 
 
-@register_adapter("lora")
-def _lora(encoder: nn.Module, rank: int = 8, alpha: int | None = None, dropout: float = 0.0) -> nn.Module:
-    """LoRA (Hu et al. 2022) on the encoder's `adaptable` modules; peft cannot adapt grouped convolutions."""
-    if not isinstance(rank, int) or rank < 1 or not 0 <= dropout < 1:
-        raise RequestError(
-            f"LoRA of rank {rank} and dropout {dropout} cannot be built",
-            do="give a rank of at least 1 and a dropout from 0 to below 1",
-        )
-    from peft import LoraConfig, inject_adapter_in_model  # takes longer to import than most runs to start
+@register_adapter("bitfit")
+def _bitfit(encoder: nn.Module) -> nn.Module:
+    """BitFit (Ben Zaken et al., ACL 2022): biases alone, those of norms too."""
+    return _only(encoder, {name for name, _ in encoder.named_parameters() if name.endswith("bias")}, "biases")
 
-    targets = [
-        name
+
+@register_adapter("norm")
+def _norm(encoder: nn.Module) -> nn.Module:
+    """Scales and shifts of the norms alone; a norm is known by the name of its class."""
+    norms = {
+        f"{name}.{parameter}".removeprefix(".")
         for name, module in encoder.named_modules()
-        if name.rsplit(".", 1)[-1] in encoder.adaptable  # type: ignore[operator]
-        and isinstance(module, nn.Linear | nn.Conv2d)
-        and getattr(module, "groups", 1) == 1
-    ]
-    if not targets:
-        raise RequestError("the encoder has no module that LoRA can adapt", do="use another adapter")
-    config = LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=targets)
-    return _resting(inject_adapter_in_model(config, encoder.requires_grad_(False)))
+        if "norm" in type(module).__name__.lower()
+        for parameter, _ in module.named_parameters(recurse=False)
+    }
+    return _only(encoder, norms, "norms with weights")
 
 
-def _resting(encoder: nn.Module) -> nn.Module:
-    """Whatever part of the encoder learns nothing stays in eval mode, so that batch-norm statistics do not move."""
-    encoder.train = MethodType(_train_what_learns, encoder)  # type: ignore[method-assign]
-    return encoder.train()
+register_adapter("lora")(lora)
+register_adapter("dora")(dora)
+register_adapter("ia3")(ia3)
+register_adapter("bottleneck")(bottleneck)
+
+
+def _only(encoder: nn.Module, names: set[str], what: str) -> nn.Module:
+    if not names:
+        raise RequestError(f"the encoder has no {what} that could learn", do="use another adapter")
+    for name, parameter in encoder.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and name in names)
+    return encoder
 
 
 def _train_what_learns(encoder: nn.Module, mode: bool = True) -> nn.Module:
+    """Batch norms, and whatever holds nothing that learns, stay in eval mode: no statistics move, nothing drops."""
     type(encoder).train(encoder, mode)
     for module in encoder.modules():
-        rests = isinstance(module, _BatchNorm) or next(module.parameters(), None) is not None
-        if rests and not any(parameter.requires_grad for parameter in module.parameters()):
+        parameters = list(module.parameters())
+        rests = parameters and not any(parameter.requires_grad for parameter in parameters)
+        if rests or getattr(module, "running_mean", None) is not None:
             nn.Module.train(module, False)
     return encoder
 
 
-def _find(kind: str) -> Callable[..., nn.Module]:
+def _find(kind: str) -> Function:
     if kind not in _ADAPTERS:
         raise RequestError(f"there is no adapter '{kind}'", do=f"known: {', '.join(adapter_kinds())}")
     return _ADAPTERS[kind]

@@ -18,7 +18,7 @@ from hsray.models import accepted_options
 from hsray.strategies.strategy import Strategy, strategy
 from hsray.strategies.weights import weights_sha256
 from hsray.sweep.checks import OWN_AXES, cell_problems, dimension_problems
-from hsray.training.config import TRAINING_DIMENSIONS, RunConfig, Task, Training
+from hsray.training.config import ENCODER_DIMENSIONS, TRAINING_DIMENSIONS, RunConfig, Task, Training
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ def cells(experiment: Experiment, data_root: Path, where: str = "experiment") ->
 
 def _cell(experiment: Experiment, chosen: dict[str, Any], store: CubeStore, recipe: Strategy, root: Path) -> Cell:
     def applies(name: str) -> bool:
+        if name in ENCODER_DIMENSIONS:
+            return recipe.pretrained
         return name in OWN_AXES or name in TRAINING_DIMENSIONS or recipe.has(name)
 
     axes = {name: value for name, value in chosen.items() if applies(name)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hsray.digest import digest
 from hsray.strategies.strategy import Strategy
@@ -17,6 +17,8 @@ class Training(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     lr: float = Field(1e-3, gt=0)
+    encoder_lr_scale: float = Field(1.0, gt=0, le=1, description="the pretrained encoder learns at so much of lr")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="and each earlier layer of it at so much of the next one's")
     weight_decay: float = Field(0.0, ge=0)
     batch: int = Field(16, ge=1, description="samples an update, over all workers")
     epochs: int = Field(500, ge=1)
@@ -47,6 +49,13 @@ class RunConfig(BaseModel):
     training: Training = Training()
     test: bool = Field(False, description="read the test set once at the end (finals)")
 
+    @field_validator("strategy")
+    @classmethod
+    def _located(cls, strategy: Strategy) -> Strategy:
+        if strategy.encoder is None:
+            return strategy
+        return strategy.model_copy(update={"encoder": strategy.encoder.located()})
+
     def digest(self) -> str:
         """Hash of what decides the result; where data and weights lie does not: the cell knows what they are."""
         elsewhere: Any = {"data_root": True, "dataset": True, "strategy": {"encoder": {"weights"}}}
@@ -54,3 +63,4 @@ class RunConfig(BaseModel):
 
 
 TRAINING_DIMENSIONS = tuple(Training.model_fields)
+ENCODER_DIMENSIONS = ("encoder_lr_scale", "layer_decay")  # without a pretrained encoder they mean nothing

@@ -22,6 +22,7 @@ from hsray.training import checkpoint
 from hsray.training.config import RunConfig
 from hsray.training.evaluation import evaluate
 from hsray.training.finals import write_test_results
+from hsray.training.layerwise import parameter_groups
 from hsray.training.metrics import reduce_over_workers, share_buffers
 
 SCORE = "val/jaccard_macro"
@@ -99,8 +100,8 @@ class _Run:
         self.assembled.model.to(device)
         self.model = wrap(self.assembled.model)
         self.half = training.half and device.type == "cuda" and torch.cuda.is_bf16_supported()
-        learning = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(learning, lr=training.lr, weight_decay=training.weight_decay)
+        groups = parameter_groups(self.assembled, training)
+        self.optimiser = torch.optim.AdamW(groups, lr=training.lr, weight_decay=training.weight_decay)
         self.batches = self._batches()
         self.how: dict[str, Any] = {
             "task": config.task, "window": training.window, "overlap": training.overlap, "device": device,
@@ -133,7 +134,9 @@ class _Run:
         validation = evaluate(self.assembled.model, self.assembled.reader, "val", shard=self.shard, **self.how)
         found = scores(validation.confusion_NKK.sum(0), self.store.ignore_id)
         metrics = {f"val/{name}": value for name, value in found.items()}
-        metrics |= {"val/loss": validation.loss, "train/loss": train_loss, "lr": self.optimiser.param_groups[0]["lr"]}
+        fastest = self.optimiser.param_groups[0]
+        lr = fastest["lr"] / fastest["lr_scale"]
+        metrics |= {"val/loss": validation.loss, "train/loss": train_loss, "lr": lr}
         if not np.isfinite(validation.loss) or not np.isfinite(metrics[SCORE]):
             raise TrainingFailed(
                 f"after epoch {state.epoch + 1} the validation loss is {validation.loss}, the Jaccard {metrics[SCORE]}",
@@ -180,7 +183,7 @@ class _Run:
         training = self.config.training
         share = 0.5 * (1 + np.cos(np.pi * epochs_done / training.epochs)) if training.schedule == "cosine" else 1.0
         for group in self.optimiser.param_groups:
-            group["lr"] = training.lr * float(share)
+            group["lr"] = training.lr * group["lr_scale"] * float(share)
 
     def out_of_patience(self, state: Progress) -> bool:
         patience = self.config.training.patience

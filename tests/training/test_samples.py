@@ -105,6 +105,9 @@ def test_views_are_fitted_on_the_subset_alone(reader: Reader) -> None:
     components = fit_view(store, subset, "pca", k=4).layer(x)
     covariance = torch.from_numpy(np.cov(components.numpy().T, bias=True)).float()
     assert torch.allclose(covariance, torch.eye(4), atol=5e-2)
+    mean = pixels.mean(1)
+    expected = torch.from_numpy((mean - mean.mean()) / mean.std())[:, None]
+    assert torch.allclose(fit_view(store, subset, "mean").layer(x), expected, atol=1e-3)
     largest = fit_view(store, subset, "bands", normalise="max").layer(x).amax(1)
     assert torch.allclose(largest, torch.ones(len(x)))
 
