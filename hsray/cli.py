@@ -38,6 +38,10 @@ class Format(StrEnum):
     markdown = "markdown"
 
 
+class Against(StrEnum):
+    published = "published"
+
+
 class Nan(StrEnum):
     refuse = "refuse"
     zero = "zero"
@@ -86,15 +90,21 @@ def inspect(
 def pretrain(
     recipe: Annotated[Path, typer.Argument(help="YAML file of sources, model and schedule.")],
     out: Annotated[Path, typer.Option(help="Weights to write; metadata and model card lie beside them.")],
-    data: Annotated[Path, typer.Option("--data", help="Folder that the recipe's files are relative to.")] = DATA,
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder of the recipe's files and of its prepared datasets.")
+    ] = DATA,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share every batch (Ray Train); else the recipe's.")
+    ] = None,
+    tracking_uri: Uri = URI,
 ) -> None:
-    """Pretrain a spectral encoder by masked reconstruction. Interrupted? The same command goes on.
+    """Pretrain a spectral encoder on spectra of many sensors. Interrupted? The same command goes on.
 
     Example: `hsray pretrain experiments/pretrain-small.yaml --data spectra --out weights/mine.safetensors`
     """
     from hsray.commands import pretrain_encoder
 
-    pretrain_encoder(recipe, data, out)
+    pretrain_encoder(recipe, data, out, tracking_uri, workers)
 
 
 @app.command()
@@ -115,6 +125,59 @@ def train(
     from hsray.commands import train_once
 
     train_once(dataset, strategy, out, data, task.value, fraction, seed, set_ or [])
+
+
+Strategy = Annotated[str | None, typer.Option(help="What the authors' checkpoint is; ours know it.")]
+MaybeTask = Annotated[Task | None, typer.Option(help="Of the authors' checkpoint; left out: as its decoder takes.")]
+Recipe = Annotated[list[str] | None, typer.Option("--set", help="An option of the strategy, key=value; repeatable.")]
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A run's folder, its best.safetensors, or the authors' .ckpt.")],
+    dataset: Annotated[str, typer.Argument(help="Name under the data folder, or a path.")],
+    strategy: Strategy = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    task: MaybeTask = None,
+    set_: Recipe = None,
+    data: Data = DATA,
+) -> None:
+    """Score a checkpoint on a prepared dataset, beside the published figures where there are any.
+
+    Examples: `hsray evaluate runs/one hyko2` · `hsray evaluate hyko2-unet.ckpt hyko2 --strategy unet`
+    """
+    from hsray.commands import evaluate_checkpoint
+
+    evaluate_checkpoint(
+        checkpoint, dataset, data, strategy=strategy, split=split, task=task.value if task else None,
+        settings=set_ or [],
+    )  # fmt: skip
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="A run's folder, its best.safetensors, or the authors' .ckpt.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A folder of cubes, one cube, or a prepared dataset.")],
+    out: Annotated[Path, typer.Option(help="Folder for label maps and overlays.")],
+    strategy: Strategy = None,
+    like: Annotated[str | None, typer.Option(help="Prepared dataset whose classes and bands the cubes have.")] = None,
+    split: Annotated[str, typer.Option(help="Of a prepared dataset: train, val or test.")] = "test",
+    key: Annotated[str | None, typer.Option(help="Array of a .mat, .npz or .h5 file that is the cube.")] = None,
+    task: MaybeTask = None,
+    set_: Recipe = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    data: Data = DATA,
+) -> None:
+    """Write label maps (palette PNG and .npy of class ids) and coloured overlays of cubes.
+
+    Examples: `hsray predict runs/one drive/cubes --out maps` · `hsray predict runs/one hyko2 --split val --out maps`
+    """
+    from hsray.commands import predict_cubes
+
+    predict_cubes(
+        checkpoint, source, out, data, strategy=strategy, like=like, split=split, key=key,
+        task=task.value if task else None, settings=set_ or [], overwrite=overwrite,
+    )  # fmt: skip
 
 
 @app.command()
@@ -148,6 +211,7 @@ def leaderboard(
     experiment: Annotated[str, typer.Argument(help="The sweep's name, which is its MLflow experiment's.")],
     tracking_uri: Uri = URI,
     format: Annotated[Format, typer.Option("--format", help="How the table is printed.")] = Format.table,
+    against: Annotated[Against | None, typer.Option(help="Add columns ours, published, difference.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Write scores by fraction and predictions (PNG).")] = None,
 ) -> None:
     """Print the comparison from MLflow: means and intervals over seeds, trials, cost.
@@ -156,9 +220,46 @@ def leaderboard(
     """
     from hsray.leaderboard import figure, print_table
 
-    print_table(experiment, tracking_uri, format.value)
+    print_table(experiment, tracking_uri, format.value, published=against is not None)
     if picture is not None:
         figure(experiment, tracking_uri, picture)
+
+
+features = typer.Typer(no_args_is_help=True, help="Features of frozen encoders, kept for all runs that share them.")
+app.add_typer(features, name="features")
+
+
+@features.command("list")
+def list_features(
+    data: Data = DATA,
+    format: Annotated[Format, typer.Option("--format", help="How the table is printed.")] = Format.table,
+) -> None:
+    """Print the kept features: dataset, encoder, weights, dtype, channels, size, last use.
+
+    Example: `hsray features list --data /data/hsi`
+    """
+    from hsray.commands import print_features
+
+    print_features(data, format.value)
+
+
+@features.command("prune")
+def prune_features(
+    names: Annotated[list[str] | None, typer.Argument(help="Folders to delete, as listed.")] = None,
+    data: Data = DATA,
+    unused_for: Annotated[float | None, typer.Option(min=0, help="Delete what was not used for so many days.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Delete all that is not being written.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete kept features, half-written ones too, after saying which. They are computed again when needed.
+
+    Runs that read them now would fail: choose those that no run uses.
+
+    Examples: `hsray features prune --unused-for 30` · `hsray features prune hyko2-hypersl-1a2b3c4d --yes`
+    """
+    from hsray.commands import delete_kept_features
+
+    delete_kept_features(data, names or [], unused_for, everything=everything, yes=yes)
 
 
 @app.command()

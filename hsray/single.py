@@ -12,6 +12,7 @@ from hsray.datasets import default_data_root, open_store, training_subset
 from hsray.errors import RequestError, invalid_values, problems
 from hsray.runlog import read_json, write_json
 from hsray.strategies.assembly import check_assembly
+from hsray.strategies.features import features_bytes, features_folder, is_cacheable, size_text
 from hsray.strategies.strategy import strategy as find_strategy
 from hsray.training import RunConfig, Training, fit
 from hsray.training.config import TRAINING_DIMENSIONS, Task
@@ -28,6 +29,7 @@ def train(
     data_root: str | Path | None = None,
     test: bool = True,
     report: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+    say: Callable[[str], None] = lambda message: None,
     **hyperparameters: Any,
 ) -> dict[str, Any]:
     """Train one configuration into the folder `out`; return its result (state, metrics, cost, artefacts).
@@ -73,7 +75,11 @@ def train(
     check_assembly(config.strategy, task, store)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config.model_dump(mode="json"))
-    result = fit(config, folder, report, cache=root / ".features")
+    cache = root / ".features"
+    if is_cacheable(config.strategy) and not features_folder(store, config.strategy, cache).is_dir():
+        size = size_text(features_bytes(store, config.strategy))
+        say(f"features of {store.name} under {recipe.name} are computed once and kept in {cache}: {size}")
+    result = fit(config, folder, report, cache=cache)
     write_json(folder / "result.json", result)
     (folder / "last.pt").unlink(missing_ok=True)
     return result

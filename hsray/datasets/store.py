@@ -151,6 +151,11 @@ class CubeStore:
         """Number of bands."""
         return len(self.wavelengths_nm)
 
+    @property
+    def cube_dtype(self) -> np.dtype:
+        """In what the cubes are stored; float32 where there are none."""
+        return np.dtype(next((e.cube_dtype for found in self._entries.values() for e in found.values()), "<f4"))
+
     def images(self, split: str) -> list[str]:
         """Names of a split's images, sorted."""
         return list(self._split(split))

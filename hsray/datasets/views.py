@@ -16,7 +16,7 @@ from hsray.datasets.pseudorgb import rgb_bands
 from hsray.datasets.store import CubeStore
 from hsray.errors import RequestError
 
-NORMALISATIONS = ("standard", "max", "unit", "none")
+NORMALISATIONS = ("standard", "max", "unit", "none", "hs3bench")
 
 
 class ViewLayer(nn.Module):
@@ -80,7 +80,19 @@ def fit_view(store: CubeStore, subset: list[int], kind: str, *, k: int = 3, norm
 
     Kinds: `bands` (all), `pseudo-rgb` (three bands by wavelength), `pca` (k whitened principal components), `mean`
     (over the bands, one channel).
+
+    Normalisations: `standard` (zero mean, unit deviation a channel), `unit` (that as an RGB-like range around one
+    half), `max` (every spectrum by its own maximum), `none`, and `hs3bench`: what the authors of HS3-Bench and of the
+    transfer study feed their models, the stored values themselves, those of 8 bits divided by 255 (their
+    `normalize: False` behind torchvision's ToTensor). Their principal components are of each image alone, which is no
+    view of ours. On HCV2 they also round the values to float16.
     """
+    if kind == "pca" and normalise == "hs3bench":
+        raise RequestError(
+            "the study takes the principal components of each image alone; this view takes those of the training set",
+            where=f"view.normalise, dataset {store.name}",
+            do="use the view 'bands', 'pseudo-rgb' or 'mean' for the authors' checkpoints",
+        )
     if kind in ("pca", "mean") and normalise in ("max", "none"):
         raise RequestError(
             f"the view '{kind}' is whitened; '{normalise}' cannot be applied to it",
@@ -92,6 +104,12 @@ def fit_view(store: CubeStore, subset: list[int], kind: str, *, k: int = 3, norm
     count = len(channels) if channels else store.bands
     if normalise in ("max", "none"):
         return View(channels, ViewLayer(np.zeros(count), np.ones(count), normalise), count, nm)
+    if normalise == "hs3bench":
+        scale = 1 / 255 if store.cube_dtype == np.uint8 else 1.0
+        if kind == "mean":
+            layer = ViewLayer(np.zeros(store.bands), np.full((store.bands, 1), scale / store.bands), normalise)
+            return View(None, layer, 1, None)
+        return View(channels, ViewLayer(np.zeros(count), np.full(count, scale), normalise), count, nm)
     mean, variance = subset_moments(store, subset)
     if kind == "mean":
         # The mean over bands is a projection like any other; its deviation follows from the covariance.
@@ -112,5 +130,5 @@ def fit_view(store: CubeStore, subset: list[int], kind: str, *, k: int = 3, norm
         return View(None, ViewLayer(mean, projection, normalise), k, None)
     if channels:
         mean, variance = mean[channels], variance[channels]
-    scale = 1 / np.sqrt(np.maximum(variance, 1e-12))
-    return View(channels, ViewLayer(mean, scale, normalise), count, nm)
+    scale_C = 1 / np.sqrt(np.maximum(variance, 1e-12))
+    return View(channels, ViewLayer(mean, scale_C, normalise), count, nm)

@@ -6,6 +6,7 @@ import polars as pl
 
 SCHEMA = {
     **dict.fromkeys(("dataset", "strategy", "family"), pl.String),
+    "contaminated": pl.Boolean,
     "jaccard_macro": pl.Float64,
     "labelled_images": pl.Int64,
     **dict.fromkeys(("trial", "cell"), pl.String),
@@ -30,7 +31,7 @@ def fronts(cells: list[pl.DataFrame]) -> tuple[pl.DataFrame, list[str]]:
                 best = trial["validation_jaccard_macro"]
                 rows.append(
                     {
-                        **{name: trial[name] for name in ("dataset", "strategy", "family")},
+                        **{name: trial[name] for name in ("dataset", "strategy", "family", "contaminated")},
                         "jaccard_macro": 100 * best,
                         "labelled_images": int(trial["labelled_images"]),
                         "trial": trial["name"],

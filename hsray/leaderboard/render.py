@@ -14,23 +14,29 @@ from rich.table import Table
 from rich.text import Text
 
 from hsray.errors import RequestError
+from hsray.leaderboard.published import DISPUTED, against_published
 from hsray.leaderboard.runs import load
-from hsray.leaderboard.table import Board, table
+from hsray.leaderboard.table import CONTAMINATED, Board, table
 from hsray.scores import METRICS
 
 HEADINGS = dict(zip(METRICS, ("accuracy", "mean acc.", "F1", "Jaccard"), strict=True))
 FRONT_HEADINGS = ["labelled images", "Jaccard, validation %", "trial"]
-INTERNAL = ("official", "axes", "cell")
+PUBLISHED_HEADINGS = ["strategy", "published as"] + [
+    column for heading in HEADINGS.values() for column in (f"{heading}, ours", "published", "diff.")
+]
+INTERNAL = ("official", "axes", "cell", "task")
 WIDE = 130  # characters; below, a row does not fit and the costs go into a table of their own
 
 
-def print_table(experiment: str, uri: str, format: str = "table") -> None:
-    """Print the comparison of an experiment in MLflow to standard output.
+def print_table(experiment: str, uri: str, format: str = "table", *, published: bool = False) -> None:
+    """Print the comparison of an experiment in MLflow to standard output, with `published` beside published figures.
 
     Raises:
         RequestError: MLflow does not answer, has no such experiment, or the format is not known.
     """
     board = table(load(experiment, uri))
+    if published:
+        board = against_published(board)
     if format == "table":
         console = Console()
         if not console.is_terminal:  # nothing to fit into
@@ -71,6 +77,8 @@ def renderable(board: Board, *, wide: bool = True) -> RenderableType:
     for title, rows in _front_groups(board):
         shown = [[str(row["labelled_images"]), f"{row['jaccard_macro']:.2f}", escape(row["trial"])] for row in rows]
         parts += [_rich(title, FRONT_HEADINGS, shown, left=0), ""]
+    for title, rows in _published_groups(board):
+        parts += [_rich(title, PUBLISHED_HEADINGS, _published_cells(rows, escape), left=2), ""]
     if not parts:
         parts = [Text("nothing to compare yet"), ""]
     return Group(*parts, *(Text(f"· {note}", style="dim") for note in board.notes))
@@ -101,6 +109,10 @@ def _as_markdown(board: Board) -> str:
     for title, rows in _front_groups(board):
         lines += [f"**{title}**", "", _bar(FRONT_HEADINGS), "|---:|---:|---|"]
         lines += [_bar([row["labelled_images"], f"{row['jaccard_macro']:.2f}", row["trial"]]) for row in rows] + [""]
+    for title, rows in _published_groups(board):
+        rule = ["---", "---"] + ["---:"] * (len(PUBLISHED_HEADINGS) - 2)
+        lines += [f"**{title}**", "", _bar(PUBLISHED_HEADINGS), _bar(rule)]
+        lines += [_bar(cells) for cells in _published_cells(rows, _plain)] + [""]
     return "\n".join((lines or ["nothing to compare yet", ""]) + [f"- {note}" for note in board.notes])
 
 
@@ -142,8 +154,32 @@ def _groups(board: Board) -> list[tuple[str, list[dict[str, Any]]]]:
 def _front_groups(board: Board) -> list[tuple[str, list[dict[str, Any]]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for row in board.fronts.iter_rows(named=True):
-        found.setdefault(f"{row['dataset']}, {row['strategy']} ({row['family']}): Pareto front", []).append(row)
+        found.setdefault(f"{row['dataset']}, {_strategy(row)} ({row['family']}): Pareto front", []).append(row)
     return list(found.items())
+
+
+def _published_groups(board: Board) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The rows that have a published one, by dataset."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in board.rows.iter_rows(named=True):
+        if row.get("published_model"):
+            found.setdefault(f"{row['dataset']}, ours against published (percent)", []).append(row)
+    return list(found.items())
+
+
+def _published_cells(rows: list[dict[str, Any]], plain: Callable[[str], str]) -> list[list[str]]:
+    table_rows = []
+    for row in rows:
+        cells = [plain(_strategy(row)), f"{row['published_model']}, {row['published_input']}"]
+        for metric in METRICS:
+            if row[f"published_{metric}"] is None:
+                cells += [f"{row[metric]:.2f}", "–", "–"]
+                continue
+            mark = f" {DISPUTED}" if metric in row["published_disputed"].split(",") else ""
+            cells += [f"{row[metric]:.2f}", f"{row[f'published_{metric}']:.2f}{mark}"]
+            cells += [f"{row[f'difference_{metric}']:+.2f}"]
+        table_rows.append(cells)
+    return table_rows
 
 
 def _headings(board: Board) -> list[str]:
@@ -155,17 +191,22 @@ def _headings(board: Board) -> list[str]:
 def _cells(
     board: Board, rows: list[dict[str, Any]], bold: Callable[[str], str], plain: Callable[[str], str]
 ) -> list[list[str]]:
-    best = {metric: max(row[metric] for row in rows) for metric in METRICS}
+    ranked = [row for row in rows if not row["contaminated"]]
+    best = {metric: max((row[metric] for row in ranked), default=None) for metric in METRICS}
     table_rows = []
     for row in rows:
-        cells = [plain(row["strategy"]), row["family"], *(plain(_axis(row["axes"], axis)) for axis in board.more_axes)]
+        cells = [plain(_strategy(row)), row["family"], *(plain(_axis(row["axes"], axis)) for axis in board.more_axes)]
         for metric in METRICS:
             score = _score(row, metric)
-            cells.append(bold(score) if row[metric] == best[metric] and len(rows) > 1 else score)
+            cells.append(bold(score) if row[metric] == best[metric] and row in ranked and len(rows) > 1 else score)
         trials = "/".join(str(row[f"trials_{state}"]) for state in ("complete", "pruned", "failed"))
         times = [_duration(row["device_seconds"]), _duration(row["features_seconds"])]
         table_rows.append([*cells, str(row["seeds"]), trials, str(row["test_reads"]), *times])
     return table_rows
+
+
+def _strategy(row: dict[str, Any]) -> str:
+    return row["strategy"] + (f" {CONTAMINATED}" if row["contaminated"] else "")
 
 
 def _score(row: dict[str, Any], metric: str) -> str:
@@ -188,7 +229,7 @@ def _duration(seconds: float) -> str:
 
 
 def _public(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "official"}
+    return {name: value for name, value in row.items() if name not in ("official", "task")}
 
 
 def _plain(text: str) -> str:

@@ -25,7 +25,8 @@ OTHER_METRICS = {
 }
 SCHEMA: dict[str, Any] = {
     **dict.fromkeys(("experiment", "run_id", "name", "kind", "cell", "cell_name"), pl.String),
-    **dict.fromkeys(("dataset", "strategy", "family", "axes"), pl.String),
+    **dict.fromkeys(("task", "dataset", "strategy", "family", "axes"), pl.String),
+    "contaminated": pl.Boolean,
     "seed": pl.Int64,
     **dict.fromkeys(("state", "reason", "problem"), pl.String),
     "superseded": pl.Boolean,
@@ -77,7 +78,8 @@ def _row(experiment: str, run: Run) -> dict[str, Any]:
         "reason": tags.get("reason"),
         "superseded": tags.get("superseded") == "true",
         "started_ms": run.info.start_time,
-        **{name: tags.get(name) for name in ("kind", "cell", "dataset", "strategy", "family", "axes")},
+        **{name: tags.get(name) for name in ("kind", "cell", "task", "dataset", "strategy", "family", "axes")},
+        "contaminated": bool(tags.get("contaminated")),
         "cell_name": tags.get("cell", "").rsplit("@", 1)[0],
         **{name: metrics.get(f"test/{name}") for name in METRICS},
         **{name: metrics.get(metric) for name, metric in OTHER_METRICS.items()},

@@ -13,6 +13,8 @@ from hsray.leaderboard.interval import FEWEST, METHOD, mean_interval
 from hsray.leaderboard.pareto import fronts
 from hsray.scores import METRICS
 
+CONTAMINATED = "‡"
+CONTAMINATION = f"{CONTAMINATED} contaminated: the encoder's pretraining data hold this very dataset; not ranked"
 OWN_AXES = ("dataset", "strategy", "fraction")
 
 
@@ -52,7 +54,9 @@ def table(runs: pl.DataFrame) -> Board:
             ["dataset", "official", "fraction_percent", "jaccard_macro"], descending=[False, False, False, True]
         )
     found_fronts, front_notes = fronts(searched)
-    notes = _general_notes(rows) + notes + front_notes + _left_out(runs, current)
+    marked = [*rows, *found_fronts.iter_rows(named=True)]
+    contaminated = [CONTAMINATION] if any(row["contaminated"] for row in marked) else []
+    notes = contaminated + _general_notes(rows) + notes + front_notes + _left_out(runs, current)
     experiment = runs["experiment"][0] if len(runs) else ""
     return Board(experiment, board, found_fronts, more_axes, notes)
 
@@ -78,6 +82,8 @@ def _row(cell: str, axes: dict[str, Any], of_cell: pl.DataFrame, finals: pl.Data
         "fraction": label,
         "strategy": finals["strategy"][0],
         "family": finals["family"][0],
+        "contaminated": bool(of_cell["contaminated"].any()),
+        "task": finals["task"][0],
     }
     for metric in METRICS:
         ends = mean_interval((100 * finals[metric]).to_list())

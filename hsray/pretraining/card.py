@@ -3,99 +3,101 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from safetensors.torch import save
+from torch import Tensor
 
-from hsray.models.hypersl import HyperSL
-from hsray.strategies.spectra_sources import SpectraTable
+from hsray.pretraining.recipe import PCAShape, Recipe, Source
+from hsray.pretraining.spectra import Spectra
+from hsray.runlog import write_atomically
 
-WARNING = (
-    "This is a small encoder from remote sensing and field spectra to an airborne scene, not yet remote to proximal."
-)
+WARNING = "This is a small spectral encoder: it has seen thousands of spectra, where published ones have seen millions."
 
 
 def write_weights(
-    out: Path,
-    model: HyperSL,
+    file: Callable[[str], Path],
+    tensors: dict[str, Tensor],
     *,
-    recipe: dict[str, Any],
-    tables: list[SpectraTable],
+    parameters: int,
+    recipe: Recipe,
+    spectra: list[Spectra],
     losses: list[float],
     seconds: float,
 ) -> None:
-    """Write `<out>.safetensors`, `.png`, `.md` and, last, `.json`, each whole or not at all."""
-    spare = HyperSL.spare_tensors
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if not name.startswith(spare)}
-    content = save(tensors)
+    """Write the files with suffix .png (where there are losses), .md, .json and, last, .safetensors, each whole or not
+    at all; `file` gives their paths by suffix."""
+    content = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
     metadata = {
-        "encoder": "hypersl",
-        "options": {key: recipe["encoder"][key] for key in ("width", "depth", "heads")},
+        "encoder": recipe.encoder.name,
+        "options": recipe.encoder.model_dump(include={"width", "depth", "heads", "components", "power"}),
         "family": "hyperspectral",
-        "seen": [table.source.name for table in tables],
-        "sensors": sorted({table.source.sensor for table in tables}),
-        "spectra": sum(len(table.table_NL) for table in tables),
-        "sources": [_source(table) for table in tables],
+        "seen": [one.origin.name for one in spectra],
+        "sensors": sorted({one.origin.sensor for one in spectra}),
+        "spectra": sum(len(one) for one in spectra),
+        "sources": [_source(one) for one in spectra],
         "sha256": hashlib.sha256(content).hexdigest(),
-        "seed": recipe["seed"],
+        "seed": recipe.seed,
         "seconds": round(seconds, 1),
-        "parameters": sum(p.numel() for name, p in model.named_parameters() if not name.startswith(spare)),
+        "parameters": parameters,
         "loss": [[step, round(value, 6)] for step, value in _curve(losses)],
-        "recipe": recipe,
+        "recipe": recipe.model_dump(mode="json"),
         "note": WARNING,
     }
-    _write(out.with_name(out.name + ".safetensors"), content)
-    _picture(out.with_name(out.name + ".png"), losses)
-    _write(out.with_name(out.name + ".md"), _card(out.name, metadata).encode())
-    _write(out.with_name(out.name + ".json"), (json.dumps(metadata, indent=1) + "\n").encode())
+    name = file(".safetensors").stem
+    if losses:
+        _picture(file(".png"), losses)
+    write_atomically(file(".md"), _card(name, metadata, recipe).encode())
+    write_atomically(file(".json"), (json.dumps(metadata, indent=1) + "\n").encode())
+    # The weights come last: where they are, the rest is too.
+    write_atomically(file(".safetensors"), content)
 
 
-def _source(table: SpectraTable) -> dict[str, Any]:
-    source = table.source
+def _source(spectra: Spectra) -> dict[str, Any]:
+    origin = spectra.origin
     return {
-        "name": source.name,
-        "file": source.file,
-        "sensor": source.sensor,
-        "platform": source.platform,
-        "terms": source.terms,
-        "spectra": len(table.table_NL),
-        "bands": len(table.wavelengths_L),
-        "range_nm": [round(float(table.wavelengths_L[0]), 1), round(float(table.wavelengths_L[-1]), 1)],
-        "weight": source.weight,
+        "name": origin.name,
+        "kind": "table" if isinstance(origin, Source) else "prepared dataset",
+        "sensor": origin.sensor,
+        "platform": origin.platform,
+        "terms": origin.terms,
+        "spectra": len(spectra),
+        "bands": len(spectra.wavelengths_L),
+        "range_nm": [round(float(spectra.wavelengths_L[0]), 1), round(float(spectra.wavelengths_L[-1]), 1)],
+        "weight": origin.weight,
     }
 
 
 def _curve(losses: list[float], points: int = 50) -> Iterable[tuple[int, float]]:
     """The mean loss of up to `points` stretches, each with the step at its end."""
-    for part in np.array_split(np.arange(len(losses)), min(points, len(losses))):
+    for part in np.array_split(np.arange(len(losses)), min(points, len(losses))) if losses else ():
         yield int(part[-1]) + 1, float(np.mean([losses[step] for step in part]))
 
 
-def _card(name: str, metadata: dict[str, Any]) -> str:
-    recipe, curve = metadata["recipe"], metadata["loss"]
+def _card(name: str, metadata: dict[str, Any], recipe: Recipe) -> str:
     rows = "\n".join(
         f"| {one['name']} | {one['sensor']} | {one['platform']} | {one['spectra']:,} | {one['bands']} "
         f"| {one['range_nm'][0]:.0f}–{one['range_nm'][1]:.0f} | {one['weight']:g} | {one['terms']} |"
         for one in metadata["sources"]
     )
-    low, high = recipe["grid"]["bands"]
-    options = metadata["options"]
+    form, how = (
+        _kept(recipe, recipe.encoder) if isinstance(recipe.encoder, PCAShape) else _learned(name, metadata, recipe)
+    )
     return f"""# {name}
 
-{metadata["note"]}
+{metadata["note"]} It saw no labels.
 
-A spectral encoder of HyperSL's form (width {options["width"]}, depth {options["depth"]}, {options["heads"]} heads,
-{metadata["parameters"]:,} parameters). It takes one spectrum, scaled to a maximum of 1, with the wavelengths of its
-bands in nm, and gives {options["width"]} features. It saw no labels.
+{form} It takes one spectrum, scaled to a maximum of 1, with the wavelengths of its bands in nm.
 
 ## Data
 
-{metadata["spectra"]:,} spectra. Weight is a source's part in the batches.
+{metadata["spectra"]:,} spectra. Weight is a source's part in what is drawn.
 
 | source | sensor | platform | spectra | bands | nm | weight | terms |
 |---|---|---|---|---|---|---|---|
@@ -103,20 +105,70 @@ bands in nm, and gives {options["width"]} features. It saw no labels.
 
 ## Recipe
 
-Every batch draws spectra of all sources, each source on a random grid of {low} to {high} bands over a random
-part of its range. Two spectra may be mixed; gain slope and noise change a little. {recipe["mask"]:.0%} of the bands
-are hidden, and the loss is the squared error of those bands, plus {recipe["describe"]:g} times the squared error of
-all bands decoded from the feature alone. Two things differ from the published HyperSL: there the convolutions in
-front see the hidden bands, and there is no second term.
-
-{recipe["steps"]:,} steps of {recipe["batch"]} spectra, AdamW, learning rate {recipe["lr"]:g} (warm-up, then cosine),
-weight decay {recipe["weight_decay"]:g}, gradient norm at most {recipe["clip"]:g}, seed {recipe["seed"]},
-{metadata["seconds"]:.0f} seconds. Mean loss of the first stretch {curve[0][1]:.5f}, of the last {curve[-1][1]:.5f}.
-
-![loss over steps]({name}.png)
+{how}
 
 Weights: sha256 `{metadata["sha256"]}`. All figures and the whole recipe are in `{name}.json`.
 """
+
+
+def _kept(recipe: Recipe, shape: PCAShape) -> tuple[str, str]:
+    first, last = recipe.grid.range_nm
+    return (
+        "The encoder `spectral-pca`: a linear layer that is computed from these spectra for the bands of a dataset.",
+        f"{recipe.steps * recipe.batch:,} spectra were drawn and kept on a grid from {first:g} to {last:g} nm, every "
+        f"{shape.spacing_nm:g} nm, {recipe.augmentation.mixture:.0%} of them mixed with a second one of the same "
+        f"source; seed {recipe.seed}. By default the encoder gives {shape.components} principal components, each "
+        f"divided by its deviation to the power {shape.power:g}.",
+    )
+
+
+def _learned(name: str, metadata: dict[str, Any], recipe: Recipe) -> tuple[str, str]:
+    curve, options = metadata["loss"], metadata["options"]
+    low, high = recipe.grid.bands
+    form = (
+        f"A spectral encoder of HyperSL's form (width {options['width']}, depth {options['depth']}, "
+        f"{options['heads']} heads, {metadata['parameters']:,} parameters)."
+    )
+    how = f"""Every batch is drawn on a random grid of {low} to {high} bands within the range of one source, from all
+sources that hold that grid{_focus(recipe)}. {_changes(recipe)}
+
+The loss is a weighted sum:
+
+{_losses(recipe)}
+
+{recipe.steps:,} steps of {recipe.batch} spectra, AdamW, learning rate {recipe.lr:g} (warm-up, then cosine),
+weight decay {recipe.weight_decay:g}, gradient norm at most {recipe.clip:g}, seed {recipe.seed},
+{metadata["seconds"]:.0f} seconds. Mean loss of the first stretch {curve[0][1]:.5f}, of the last {curve[-1][1]:.5f}.
+
+![loss over steps]({name}.png)"""
+    return form, how
+
+
+def _focus(recipe: Recipe) -> str:
+    low, high = recipe.grid.focus_nm
+    return f"; {recipe.grid.focus:.0%} of the grids lie within {low:g}–{high:g} nm" if recipe.grid.focus else ""
+
+
+def _changes(recipe: Recipe) -> str:
+    change = recipe.augmentation
+    said = [f"Two spectra are mixed in {change.mixture:.0%} of the cases."]
+    if change.light:
+        said.append(f"{change.light:.0%} are seen as radiance, under simulated skies and through simulated sensors.")
+    said.append(f"The gain's slope varies by {change.slope:g}, noise reaches {change.noise:g} of the maximum.")
+    return " ".join(said)
+
+
+def _losses(recipe: Recipe) -> str:
+    part = recipe.objective
+    terms = {
+        f"{part.masked:g} × squared error of the {part.mask:.0%} of the bands that are hidden, predicted from the "
+        "others. Unlike in the published HyperSL, hidden bands are hidden from the convolutions too.": part.masked,
+        f"{part.describe:g} × squared error of all bands, decoded from the feature alone.": part.describe,
+        f"{part.contrast:g} × NT-Xent of two views (temperature {part.temperature:g}).": part.contrast,
+        f"{part.isometry:g} × isometry: distances between features are those between spectra, whose principal "
+        f"components on the batch's grid are divided by their deviation to the power {part.power:g}.": part.isometry,
+    }
+    return "\n".join(f"- {text}" for text, weight in terms.items() if weight)
 
 
 def _picture(path: Path, losses: list[float]) -> None:
@@ -126,10 +178,6 @@ def _picture(path: Path, losses: list[float]) -> None:
     axes.semilogy(steps, values)
     axes.set(xlabel="step", ylabel="loss")
     axes.grid(alpha=0.3)
-    figure.savefig(path, format="png", metadata={"Software": None})
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    write_atomically(path, content.getvalue())

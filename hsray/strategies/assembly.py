@@ -17,7 +17,7 @@ from hsray.errors import RequestError
 from hsray.models import build_decoder, build_encoder, build_stem
 from hsray.models import encoder as encoder_class
 from hsray.strategies.adapters import adapt, trained_parameters
-from hsray.strategies.features import ensure_features, is_cacheable
+from hsray.strategies.features import check_features, ensure_features, is_cacheable
 from hsray.strategies.strategy import Encoder, Strategy
 from hsray.strategies.weights import WeightsInfo, load_weights
 
@@ -80,15 +80,19 @@ class Assembled:
     features_seconds: float
 
 
-def assemble(strategy: Strategy, task: str, store: CubeStore, subset: list[int], cache: Path) -> Assembled:
+def assemble(
+    strategy: Strategy, task: str, store: CubeStore, subset: list[int], cache: Path, *, load: bool = True
+) -> Assembled:
     """Build the model of a strategy for a dataset. `subset` are the training images that a view is fitted on.
+
+    Without `load`, pretrained weights need not be there, where a trained state is loaded over them anyway.
 
     Raises:
         RequestError: parts that do not fit each other, the task or the dataset; weights that do not fit.
     """
     if is_cacheable(strategy):
         return _on_features(strategy, task, store, subset, cache)
-    return _whole(strategy, task, store, subset)
+    return _whole(strategy, task, store, subset, load=load)
 
 
 def check_assembly(strategy: Strategy, task: str, store: CubeStore) -> None:
@@ -99,6 +103,8 @@ def check_assembly(strategy: Strategy, task: str, store: CubeStore) -> None:
         shape = (2, channels) if task == "spectral" else (2, channels, TRIED_SIDE, TRIED_SIDE)
         with torch.inference_mode():
             built.model.eval()(torch.rand(shape))
+        if strategy.features.pca is not None:  # what the decoder will get in the place of all features
+            _decoder(strategy, strategy.features.pca, store)
     except (TypeError, ValueError, RuntimeError) as error:
         # Options of the wrong type or size end in whatever the library below says of them.
         raise RequestError(
@@ -108,7 +114,7 @@ def check_assembly(strategy: Strategy, task: str, store: CubeStore) -> None:
         ) from None
 
 
-def _whole(strategy: Strategy, task: str, store: CubeStore, subset: list[int]) -> Assembled:
+def _whole(strategy: Strategy, task: str, store: CubeStore, subset: list[int], *, load: bool = True) -> Assembled:
     part, kind, k = strategy.encoder, strategy.view.kind, strategy.view.k
     # A pretrained encoder wants its input as in its pretraining; it says how.
     wanted = getattr(encoder_class(part.name), "normalise", "standard") if part else "standard"
@@ -125,8 +131,9 @@ def _whole(strategy: Strategy, task: str, store: CubeStore, subset: list[int]) -
     if part is not None:
         encoder = build_encoder(part.name, channels, nm_L, **part.options)
         if part.weights is not None:
-            weights, encoder = _pretrained(encoder, part, strategy)
+            weights, encoder = _pretrained(encoder, part, strategy, load=load)
         channels = encoder.out_channels
+    check_features(strategy, channels if isinstance(channels, int) else None)
     bands: ViewLayer | None = None
     if strategy.beside_bands:
         beside = fit_view(store, subset, kind, k=k)
@@ -137,13 +144,16 @@ def _whole(strategy: Strategy, task: str, store: CubeStore, subset: list[int]) -
     return _assembled(TransferModel(view.layer, stem, encoder, bands, decoder), reader, subset, weights)
 
 
-def _pretrained(encoder: Any, part: Encoder, strategy: Strategy) -> tuple[WeightsInfo, Any]:
-    """Load and adapt the encoder, or that submodule of it which is pretrained; what stands around it learns."""
+def _pretrained(encoder: Any, part: Encoder, strategy: Strategy, *, load: bool) -> tuple[WeightsInfo | None, Any]:
+    """Load and adapt the encoder, or that submodule of it which is pretrained; what stands around it learns.
+
+    An adapter may concern less than the weights do: `adapted_part`.
+    """
     assert part.weights is not None
-    name = getattr(encoder, "pretrained_part", "")
-    inner = encoder.get_submodule(name)
-    weights = load_weights(inner, part.weights, part.sha256)
-    adapted = adapt(inner, strategy.adapter.kind, **strategy.adapter.options)
+    pretrained = getattr(encoder, "pretrained_part", "")
+    weights = load_weights(encoder.get_submodule(pretrained), part.weights, part.sha256) if load else None
+    name = getattr(encoder, "adapted_part", pretrained)
+    adapted = adapt(encoder.get_submodule(name), strategy.adapter.kind, **strategy.adapter.options)
     if not name:
         return weights, adapted
     encoder.set_submodule(name, adapted)

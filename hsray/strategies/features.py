@@ -1,14 +1,19 @@
 """The feature cache: a frozen spectral encoder runs once over a dataset; what it gives is a cube store of its own.
 
-The folder is keyed by data, view, weights, code version and dtype, so a hit is always right. It is written under a
-lock, goes on where it was interrupted, and is shared by all trials of a node or of a shared file system.
+The folder is keyed by data, view, weights, code version, dtype and PCA, so a hit is always right. It is written under
+a lock, goes on where it was interrupted, and is shared by all trials of a node or of a shared file system. The lock is
+`flock` on a file opened for writing: Linux carries it over NFS and the parallel file systems to the other nodes, and
+the kernel lets go of it when a process or its node ends, so that no lock can be left behind.
 """
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +27,12 @@ from hsray.datasets.writer import Plan, StoreWriter
 from hsray.digest import digest
 from hsray.errors import RequestError
 from hsray.models import build_encoder, encoder
+from hsray.strategies.features_pass import FeaturesPass, load_projection
 from hsray.strategies.strategy import Encoder, Strategy
 from hsray.strategies.weights import load_weights, weights_sha256
 
-CODE_VERSION = 2  # raise when the same weights would give other features
-DTYPE = "float16"
-SPECTRA_AT_ONCE = 2048
+CODE_VERSION = 2  # raise when the same weights would give features that differ by more than float16 rounds
+USED = "used"  # its time of change is when the features were last opened
 Progress = Callable[[int, int], None]
 
 
@@ -45,6 +50,16 @@ def is_cacheable(strategy: Strategy) -> bool:
     return _normalisation(strategy) in ("max", "none")  # the others depend on the training subset
 
 
+def check_features(strategy: Strategy, channels: int | None) -> None:
+    """Refuse what the cache cannot do: `channels` are the encoder's, None where there is no encoder."""
+    k, where = strategy.features.pca, f"strategy {strategy.name}: features.pca"
+    if k is not None and not is_cacheable(strategy):
+        do = "freeze a pretrained spectral encoder (adapter: frozen), or leave features.pca out"
+        raise RequestError("only a frozen encoder's features are kept, and so have components", where=where, do=do)
+    if k is not None and channels is not None and k > channels:
+        raise RequestError(f"{k} components cannot be taken from {channels} features", where=where, do="choose fewer")
+
+
 def features_folder(store: CubeStore, strategy: Strategy, cache: Path) -> Path:
     """Where the features of this dataset under this encoder lie, whether or not they are there yet."""
     part, weights = _encoder(strategy)
@@ -54,8 +69,10 @@ def features_folder(store: CubeStore, strategy: Strategy, cache: Path) -> Path:
         "encoder": [part.name, part.options],
         "weights": weights_sha256(weights),
         "code": CODE_VERSION,
-        "dtype": DTYPE,
+        "dtype": strategy.features.dtype,
     }
+    if strategy.features.pca is not None:
+        key["pca"] = strategy.features.pca
     return cache / f"{store.name}-{part.name}-{digest(key)}"
 
 
@@ -67,27 +84,58 @@ def ensure_features(
     device: torch.device | None = None,
     progress: Progress = lambda done, total: None,
 ) -> CubeStore:
-    """The features of every image as a cube store of `encoder.out_channels` channels; computed if not there.
+    """The features of every image as a cube store of one channel a feature or component; computed if not there.
 
     `progress(done, total)` counts images. `source` of the result holds the weights' description and the seconds.
+    Raises RequestError where the disk has no room for them, or the weights do not fit.
     """
     folder = features_folder(store, strategy, cache)
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(folder.name + ".lock")):
             if not folder.is_dir():
+                check_room(features_bytes(store, strategy) - bytes_done(folder), cache)
                 # A run that computes its features must draw the same numbers afterwards as one that finds them.
                 with torch.random.fork_rng():
                     _compute(store, strategy, folder, device, progress)
+    with contextlib.suppress(PermissionError):  # a cache that others keep may be shared for reading alone
+        (folder / USED).touch()
     return CubeStore(folder)
 
 
 def features_bytes(store: CubeStore, strategy: Strategy) -> int:
     """Size on disk, stated before it is taken."""
     part, _ = _encoder(strategy)
-    model: Any = build_encoder(part.name, store.bands, _nm(store), **part.options)
-    pixels = sum(int(store.statistics(split).counts_N.sum()) for split in SPLITS)
-    return pixels * int(model.out_channels) * np.dtype(DTYPE).itemsize
+    with torch.device("meta"):  # no memory for weights that only have to be counted
+        model: Any = build_encoder(part.name, store.bands, _nm(store), **part.options)
+    check_features(strategy, int(model.out_channels))
+    channels = strategy.features.pca or int(model.out_channels)
+    pixel = channels * np.dtype(strategy.features.dtype).itemsize + 1  # and its label
+    image = 0 if _one_pixel_images(store) else channels**2 * np.dtype(np.float32).itemsize  # its covariance
+    counts = [store.statistics(split).counts_N for split in SPLITS]
+    return sum(int(counts_N.sum()) * pixel + len(counts_N) * image for counts_N in counts)
+
+
+def check_room(size: int, cache: Path) -> None:
+    """Refuse to begin what the disk cannot hold. `cache` need not exist yet."""
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise RequestError(
+            f"the features take {size_text(size)}, and {size_text(free)} are free",
+            where=str(cache),
+            do="make room (`hsray features prune`), or keep fewer: features.dtype float16, features.pca",
+        )
+
+
+def size_text(size: float) -> str:
+    """Bytes as people read them."""
+    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+
+
+def bytes_done(folder: Path) -> int:
+    """What features that are being computed take already."""
+    return sum(path.stat().st_size for path in folder.with_name(folder.name + ".partial").glob("*.h5"))
 
 
 def images_done(folder: Path) -> int:
@@ -100,52 +148,44 @@ def _compute(store: CubeStore, strategy: Strategy, folder: Path, device, progres
     started = time.monotonic()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     part, weights = _encoder(strategy)
+    kept = strategy.features
     model: Any = build_encoder(part.name, store.bands, _nm(store), **part.options)
     info = load_weights(model, weights, part.sha256)
     view = fit_view(store, [], "bands", normalise=_normalisation(strategy)).layer
-    network = torch.nn.Sequential(view, model).eval().to(device)
+    network = FeaturesPass(view, model, device, kept.dtype)
+    channels = kept.pca or int(model.out_channels)
     plan = Plan(
         name=folder.name,
         classes=store.classes,
         ignore_id=store.ignore_id,
-        wavelengths_nm=tuple(map(float, range(int(model.out_channels)))),  # channels have no wavelength: their number
+        wavelengths_nm=tuple(map(float, range(channels))),  # channels have no wavelength: their number
         splits={split: store.images(split) for split in SPLITS},
         left_out=store.left_out,
         source={
             "features_of": store.name,
             "data": store.fingerprint,
+            "encoder": part.name,
+            "dtype": kept.dtype,
+            "pca": kept.pca,
             "weights": asdict(info),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         },
-        one_pixel_images=all(h * w == 1 for s in SPLITS for h, w in store.statistics(s).shapes_N2),
+        one_pixel_images=_one_pixel_images(store),
     )
-    writer = StoreWriter(folder, plan)
+    with contextlib.closing(StoreWriter(folder, plan)) as writer:
+        _write(writer, store, network, kept.pca, progress)
+        writer.plan.source["seconds"] = time.monotonic() - started
+        writer.finish()
+
+
+def _write(writer: StoreWriter, store: CubeStore, network: FeaturesPass, pca: int | None, progress: Progress) -> None:
+    if pca is not None:
+        network.projection = load_projection(writer.partial, partial(network.fit_pca, store, pca))
     total = sum(len(store.images(split)) for split in SPLITS)
     for split in SPLITS:
         for image in writer.todo(split):
-            features_HWD = _image_features(network, store.cube_HWC(split, image), device)
-            writer.write(split, image, features_HWD, store.labels_HW(split, image))
+            writer.write(split, image, network.image(store.cube_HWC(split, image)), store.labels_HW(split, image))
             progress(total - sum(len(writer.todo(s)) for s in SPLITS), total)
-    writer.plan.source["seconds"] = time.monotonic() - started
-    writer.finish()
-
-
-@torch.inference_mode()
-def _image_features(network: torch.nn.Module, cube_HWC: np.ndarray, device: torch.device) -> np.ndarray:
-    height, width, bands = cube_HWC.shape
-    spectra_NL = np.asarray(cube_HWC, dtype=np.float32).reshape(-1, bands)
-    parts = [
-        network(torch.from_numpy(spectra_NL[start : start + SPECTRA_AT_ONCE].copy()).to(device)).cpu().numpy()
-        for start in range(0, len(spectra_NL), SPECTRA_AT_ONCE)
-    ]
-    features = np.concatenate(parts)
-    largest = float(np.abs(features).max(initial=0))
-    if not largest < np.finfo(DTYPE).max:
-        raise RequestError(
-            f"features reach {largest:.3g}, which {DTYPE} cannot hold",
-            do="check the weights and the scale of the cubes",
-        )
-    return features.astype(DTYPE).reshape(height, width, -1)
 
 
 def _encoder(strategy: Strategy) -> tuple[Encoder, str]:
@@ -157,6 +197,10 @@ def _encoder(strategy: Strategy) -> tuple[Encoder, str]:
 def _normalisation(strategy: Strategy) -> str:
     part, _ = _encoder(strategy)
     return str(strategy.view.normalise or getattr(encoder(part.name), "normalise", "max"))
+
+
+def _one_pixel_images(store: CubeStore) -> bool:
+    return all(height * width == 1 for split in SPLITS for height, width in store.statistics(split).shapes_N2)
 
 
 def _nm(store: CubeStore) -> torch.Tensor:

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hsray.errors import RequestError
-from hsray.strategies.references import is_named
+from hsray.strategies.provenance import provenance
+from hsray.strategies.references import FOLDER, is_named, weights_folder
 
 Family = Literal["in-domain", "cross-modality", "cross-domain"]
 
@@ -24,7 +25,7 @@ class View(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Literal["bands", "pseudo-rgb", "pca", "mean"] = "bands"
     k: int = Field(3, ge=1, description="number of principal components (kind: pca)")
-    normalise: Literal["standard", "max", "unit", "none"] | None = Field(
+    normalise: Literal["standard", "max", "unit", "none", "hs3bench"] | None = Field(
         None, description="left out: what the encoder wants, else 'standard' (zero mean, unit deviation a channel)"
     )
 
@@ -37,7 +38,8 @@ class Part(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
+        """What is not null: null takes back what a recipe that this one starts from says."""
+        return {name: value for name, value in (self.model_extra or {}).items() if value is not None}
 
 
 class Encoder(Part):
@@ -45,12 +47,22 @@ class Encoder(Part):
 
     weights: str | None = None
     sha256: str | None = None
+    family: Literal["rgb", "hyperspectral", "earth-observation"] | None = Field(
+        None, description="what a bare file was learned from; left out: the JSON beside it, or what the encoder says"
+    )
+    seen: tuple[str, ...] | None = Field(None, description="data sets that a bare file has seen")
 
     @field_validator("weights")
     @classmethod
     def _whole_path(cls, weights: str | None) -> str | None:
         # A run happens in another folder and on another node than where the file was named.
         return weights if weights is None or is_named(weights) else str(Path(weights).resolve())
+
+    def located(self) -> Encoder:
+        """The same with a file of the weights folder named by its whole path: a node may know no such folder."""
+        if self.weights is None or not self.weights.startswith(FOLDER):
+            return self
+        return self.model_copy(update={"weights": str(weights_folder() / self.weights.removeprefix(FOLDER))})
 
 
 class Adapter(BaseModel):
@@ -64,6 +76,16 @@ class Adapter(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Features(BaseModel):
+    """How the features of a frozen spectral encoder are kept in the cache."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    dtype: Literal["float16", "float32"] = "float16"
+    pca: int | None = Field(
+        None, ge=1, description="keep this many principal components, fitted on all training images without labels"
+    )
+
+
 class Strategy(BaseModel):
     """A recipe for transfer. `beside_bands` hands the decoder the bands as well as the encoder's features."""
 
@@ -73,6 +95,7 @@ class Strategy(BaseModel):
     stem: Part | None = None
     encoder: Encoder | None = None
     adapter: Adapter = Adapter()
+    features: Features = Features()
     decoder: Part
     beside_bands: bool = False
     training: dict[str, Any] = Field(default_factory=dict, description="training defaults of this recipe")
@@ -84,15 +107,14 @@ class Strategy(BaseModel):
     @property
     def family(self) -> Family:
         """Follows from the weights: none, RGB, or hyperspectral from another domain."""
-        from hsray.strategies.weights import weights_family
-
         if self.encoder is None or self.encoder.weights is None:
             return "in-domain"
-        return "cross-modality" if weights_family(self.encoder.weights) == "rgb" else "cross-domain"
+        return "cross-modality" if provenance(self.encoder).family == "rgb" else "cross-domain"
 
     def has(self, dimension: str) -> bool:
         """Does this recipe have that hyperparameter, such as `adapter`, `lora.rank` or `decoder.width`?"""
         from hsray.models import accepted_options
+        from hsray.models import encoder as encoder_class
         from hsray.strategies.adapters import adapter_kinds, adapter_options
 
         part, _, option = dimension.partition(".")
@@ -104,6 +126,9 @@ class Strategy(BaseModel):
             return option == "normalise" or (option == "k" and self.view.kind == "pca")
         if part == "beside_bands":
             return self.encoder is not None
+        if part == "features":
+            spectral = self.encoder is not None and getattr(encoder_class(self.encoder.name), "gives", "") == "vector"
+            return self.pretrained and spectral and option in Features.model_fields
         found = {"encoder": self.encoder, "decoder": self.decoder, "stem": self.stem}.get(part)
         return found is not None and option in accepted_options(part, found.name)
 
@@ -126,7 +151,7 @@ class Strategy(BaseModel):
         return Strategy.model_validate(recipe)
 
 
-STRATEGY_PARTS = ("adapter", "view", "encoder", "decoder", "stem", "beside_bands")
+STRATEGY_PARTS = ("adapter", "view", "encoder", "decoder", "stem", "features", "beside_bands")
 
 
 @cache
@@ -155,7 +180,7 @@ def strategy(request: str | dict[str, Any]) -> Strategy:
         start = strategy(base).model_dump()
         recipe = {**start, **recipe} | {
             part: {**(start[part] or {}), **recipe[part]}
-            for part in ("view", "stem", "encoder", "adapter", "decoder", "training")
+            for part in ("view", "stem", "encoder", "adapter", "features", "decoder", "training")
             if isinstance(recipe.get(part), dict)
         }
     return _validated(recipe, str(recipe.get("name", "?")))

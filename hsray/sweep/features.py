@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import ray
 from ray.exceptions import RayTaskError
 
 from hsray.datasets import SPLITS
-from hsray.strategies.features import ensure_features, features_bytes, features_folder, images_done, is_cacheable
+from hsray.strategies.features import (
+    bytes_done,
+    check_room,
+    ensure_features,
+    features_bytes,
+    features_folder,
+    images_done,
+    is_cacheable,
+    size_text,
+)
 from hsray.strategies.strategy import Strategy
 from hsray.sweep.cells import Cell
 from hsray.sweep.live import LiveView
@@ -22,13 +32,15 @@ def prepare_features(cells: list[Cell], cache: Path, view: LiveView) -> None:
         for recipe in _recipes(cell)
         if is_cacheable(recipe)
     }
-    for folder, (cell, recipe) in wanted.items():
-        if not folder.is_dir():
-            _compute(folder, cell, recipe, cache, view)
+    missing = {folder: request for folder, request in wanted.items() if not folder.is_dir()}
+    sizes = {folder: features_bytes(cell.store, recipe) for folder, (cell, recipe) in missing.items()}
+    check_room(sum(sizes.values()) - sum(map(bytes_done, missing)), cache)  # before hours go into the first of them
+    for folder, (cell, recipe) in missing.items():
+        _compute(folder, cell, recipe, cache, view)
 
 
 def _compute(folder: Path, cell: Cell, recipe: Strategy, cache: Path, view: LiveView) -> None:
-    title = f"features of {cell.store.name} under {recipe.name} ({_size(features_bytes(cell.store, recipe))})"
+    title = f"features of {cell.store.name} under {recipe.name} ({size_text(features_bytes(cell.store, recipe))})"
     view.say(f"{title}, computed once")
     total = sum(len(cell.store.images(split)) for split in SPLITS)
     gpus = 1 if ray.cluster_resources().get("GPU") else 0
@@ -43,11 +55,9 @@ def _compute(folder: Path, cell: Cell, recipe: Strategy, cache: Path, view: Live
 
 
 def _recipes(cell: Cell) -> list[Strategy]:
-    """The cell's strategy under every adapter that it may get."""
-    adapters = cell.space["adapter"].choice or [] if "adapter" in cell.space else []
-    chosen = [{"adapter": kind} for kind in adapters] or [{}]
-    return [cell.strategy.with_values({**cell.values, **adapter}) for adapter in chosen]
-
-
-def _size(size: float) -> str:
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+    """The cell's strategy under everything it may be given that decides which features it reads."""
+    deciding = [name for name in cell.space if name == "adapter" or name.startswith(("features.", "encoder."))]
+    choices = [[(name, value) for value in cell.space[name].choice or ()] for name in deciding]
+    # What is not chosen from a list is computed by the first trial that needs it.
+    combinations = itertools.product(*filter(None, choices))
+    return [cell.strategy.with_values({**cell.values, **dict(chosen)}) for chosen in combinations]

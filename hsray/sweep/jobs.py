@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from hsray.runlog import read_json, write_json
+from hsray.strategies.provenance import contamination
 from hsray.sweep.cells import Cell
 from hsray.training import RunConfig
 
@@ -65,6 +66,8 @@ def write_spec(job: Job, cell: Cell, sampled: dict[str, Any]) -> None:
         "hsray.config": config.digest(),
         "hsray.axes": json.dumps(cell.axes | ({} if cell.searches_fraction else {"fraction": fraction}), default=str),
     }
+    if seen := contaminated(cell):
+        tags["hsray.contaminated"] = seen
     params = {**config.training.model_dump(), "adapter": config.strategy.adapter.kind, **sampled}
     params |= {"fraction": fraction, "seed": config.seed}
     name = f"{cell.name} {job.kind} {job.number}"
@@ -73,6 +76,11 @@ def write_spec(job: Job, cell: Cell, sampled: dict[str, Any]) -> None:
         "config": config.model_dump(mode="json"),
     }  # fmt: skip
     write_json(job.folder / "spec.json", spec)
+
+
+def contaminated(cell: Cell) -> str:
+    """The pretraining sets of the cell's encoder which are the cell's dataset; empty where it has not seen it."""
+    return ", ".join(contamination(cell.strategy, cell.store))
 
 
 def ended_runs(folder: Path) -> tuple[int, int]:

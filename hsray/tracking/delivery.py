@@ -106,8 +106,10 @@ def _log_artifacts(tracking_uri: str, artifact_uri: str, record: RunRecord) -> N
 
     assert record.result is not None
     paths = [record.folder / "spec.json"]
+    if record.spec["kind"] != "trial":
+        paths += [record.folder / name for name in record.result["artifacts"]]
     if record.spec["kind"] == "final":
-        paths += [record.folder / name for name in record.result["artifacts"]] + [record.manifest]
+        paths.append(record.manifest)
     repository = get_artifact_repository(artifact_uri, tracking_uri=tracking_uri)
     for path in paths:
         if path.exists():

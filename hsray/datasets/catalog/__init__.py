@@ -46,6 +46,15 @@ def find(name: str) -> CatalogEntry:
     )
 
 
+def other_names(name: str) -> tuple[str, ...]:
+    """All names under which the images of a dataset of the catalogue are known; of all entries that split the same
+    images in their own ways. Empty where the catalogue does not know the name."""
+    wanted = name.lower()
+    formats = {_toml(known)["format"] for known in NAMES if wanted == known or wanted in _toml(known)["aliases"]}
+    same = [known for known in NAMES if _toml(known)["format"] in formats]
+    return tuple(other for known in same for other in (known, *_toml(known)["aliases"]))
+
+
 @cache
 def _toml(name: str) -> dict[str, Any]:
     return tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))

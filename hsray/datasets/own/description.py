@@ -60,6 +60,8 @@ class _Common(_Strict):
     """In nm: a list, a range, a csv file (or, for npz, a key); None takes them from ENVI headers or column names."""
     classes: dict[Annotated[str, Field(pattern=r"^-?\d+$")], ClassName | tuple[ClassName, Colour]] | str | None = None
     """Raw label to name or [name, [r, g, b]]; or a dataset of the catalogue; None: one class for each label found."""
+    also_known_as: list[str] = []
+    """Other names of these images, under which an encoder may say that it has seen them."""
     ignore: list[int] = []
     """Raw labels that mean: not labelled."""
     nodata: float | None = None

@@ -1,0 +1,1 @@
+"""Pretraining of a spectral encoder on spectra of many sensors: `hsray pretrain`."""
