@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from hsray.datasets import default_data_root, open_store
-from hsray.errors import RequestError
+from hsray.errors import RequestError, invalid_values, problems
 from hsray.leaderboard.published import Published, find_published
 from hsray.scores import scores
 from hsray.strategies.strategy import Strategy
@@ -62,7 +64,7 @@ def recipe_of(strategy: str | dict[str, Any] | None, options: dict[str, Any]) ->
     """The recipe that a checkpoint is read by; None for a run of ours, which knows it.
 
     Raises:
-        RequestError: there is no such strategy, or it has no such option.
+        RequestError: there is no such strategy, or it has no such option, or the option cannot have that value.
     """
     if strategy is None:
         if options:
@@ -72,4 +74,7 @@ def recipe_of(strategy: str | dict[str, Any] | None, options: dict[str, Any]) ->
     unknown = [name for name in options if not recipe.has(name)]
     if unknown:
         raise RequestError(f"the strategy '{recipe.name}' has no option '{unknown[0]}'", do="see its parts' options")
-    return recipe.with_values(options)
+    try:
+        return recipe.with_values(options)
+    except ValidationError as error:
+        raise problems(invalid_values(error), "the request is wrong") from None

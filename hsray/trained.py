@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hsray.datasets import CubeStore
+from hsray.datasets import CubeStore, open_store
 from hsray.datasets.samples import Reader
 from hsray.datasets.views import ViewLayer
 from hsray.errors import RequestError
 from hsray.models import decoder as decoder_class
 from hsray.models import encoder as encoder_class
 from hsray.runlog import read_json
-from hsray.strategies.assembly import assemble
+from hsray.strategies.assembly import assemble, told_of_building
 from hsray.strategies.features import is_cacheable
 from hsray.strategies.strategy import Features, Strategy
 from hsray.strategies.tensorfile import read_tensors
@@ -82,6 +82,8 @@ def load_trained(
         if not path.is_file():
             do = "train with the test set, as finals and `hsray train` do"
             raise RequestError("this run left no weights; only runs that read the test set do", where=str(path), do=do)
+        if config.strategy.features.pca is not None:
+            _check_components(config, store)
         built = assemble(config.strategy, config.task, store, [0], cache, load=False)
         _load(built.model, read_tensors(path), "model", path, store)
         training = config.training
@@ -96,6 +98,21 @@ def load_trained(
     return _of_authors(checkpoint, store, cache, strategy, task)
 
 
+def _check_components(config: RunConfig, store: CubeStore) -> None:
+    """Components of features are of the training images of the run's dataset; those of another would be others."""
+    try:
+        own = open_store(config.dataset, store.path.parent).fingerprint
+    except RequestError:
+        own = None
+    if store.fingerprint != own:
+        raise RequestError(
+            f"this run's features are {config.strategy.features.pca} principal components of the dataset that it was "
+            "trained on, and these images are of another one, or that one is not there any more",
+            where=f"features.pca, dataset {config.dataset}",
+            do="give that dataset or a split of it, or train without features.pca",
+        )
+
+
 def _of_authors(path: Path, store: CubeStore, cache: Path, strategy: Strategy, task: Task | None) -> Trained:
     tensors = {name: t for name, t in read_tensors(path).items() if not name.startswith(NOT_THE_MODELS)}
     part = strategy.encoder
@@ -108,7 +125,8 @@ def _of_authors(path: Path, store: CubeStore, cache: Path, strategy: Strategy, t
     recipe = strategy.model_copy(update={"view": view, "features": Features(dtype="float32")})
     # The encoder's tensors may stand in the checkpoint; else it was frozen, and only what follows it was trained.
     whole = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={"kind": "full"})})
-    built = assemble(whole, task, store, [0], cache, load=False)
+    with told_of_building(whole, store):
+        built = assemble(whole, task, store, [0], cache, load=False)
     if is_cacheable(recipe) and not _prefix(built.model.encoder.state_dict(), tensors)[1]:
         built = assemble(recipe, task, store, [0], cache)
         channels = built.model.view.mean_C.cpu().numpy()

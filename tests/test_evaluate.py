@@ -172,6 +172,10 @@ def test_what_does_not_fit_is_refused(root: Path, tmp_path: Path) -> None:
         evaluate(tmp_path, "tiny", data_root=root)
     with pytest.raises(RequestError, match="has no option"):
         evaluate(path, "tiny", strategy="runet", data_root=root, **{"decoder.depth": 3})
+    with pytest.raises(RequestError, match=r"view\.normalise"):
+        evaluate(path, "tiny", strategy="runet", data_root=root, **{"view.normalise": "maximum"})
+    with pytest.raises(RequestError, match="cannot be built"):
+        evaluate(path, "tiny", strategy="runet", data_root=root, **{"decoder.width": "wide"})
     with pytest.raises(RequestError, match="no split"):
         evaluate(tmp_path / "run", "tiny", split="tset", data_root=root)
     weights = tmp_path / "run" / "best.safetensors"

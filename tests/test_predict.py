@@ -94,6 +94,17 @@ def test_a_folder_of_cubes_in_every_format(root: Path, store: CubeStore, tmp_pat
     assert not [path for path in tmp_path.rglob(".hsray-*")]
 
 
+def test_components_of_features_are_never_fitted_on_what_is_predicted(root: Path, tmp_path: Path) -> None:
+    options = {"task": "spectral", "decoder.hidden": 8, "batch": 256, "features.pca": 4}
+    train("tiny", "hypersl-frozen", out=tmp_path / "run", data_root=root, epochs=1, **options)
+    assert predict(tmp_path / "run", "tiny", out=tmp_path / "split", data_root=root)
+    (tmp_path / "cubes").mkdir()
+    np.save(tmp_path / "cubes" / "one.npy", np.asarray(CubeStore(root / "tiny").cube_HWC("test", "test-00")))
+    with pytest.raises(RequestError, match="4 principal components of the dataset that it was trained on"):
+        predict(tmp_path / "run", tmp_path / "cubes", out=tmp_path / "maps", data_root=root)
+    assert not (tmp_path / "maps").exists()
+
+
 def test_many_cubes_go_through_in_parts(root: Path, store: CubeStore, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("hsray.predict.AT_ONCE", 1)
     for image in store.images("test"):

@@ -138,7 +138,6 @@ class DeepLabEncoder(nn.Module):
             )
         self.net = DeepLab(3, None, backbone)
         self.model = self.net.backbone.hub_name
-        self.adaptable = self.net.backbone.adaptable
         self.out_channels = (3, _WIDTH)
         self.scale = RgbScale(_IMAGENET)
 

@@ -102,7 +102,6 @@ class HSIAdapter(nn.Module):
     gives = "pyramid"
     family = "rgb"
     normalise = "unit"
-    adaptable = TimmViT.adaptable
     pretrained_part = "vit"
 
     def __init__(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hsray.errors import RequestError
+from hsray.models.checks import check_wavelengths
 from hsray.models.registry import register_encoder
 
 
@@ -148,7 +149,7 @@ class HyperSL(nn.Module):
             self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
             self.decoder_layer = nn.Sequential(nn.Conv1d(width, 1, 3, padding="same"), nn.Sigmoid())
         self._initialise()
-        positions_LD = self.positions(_checked(wavelengths_nm, in_channels))
+        positions_LD = self.positions(check_wavelengths(wavelengths_nm, in_channels, "the encoder 'hypersl'"))
         self.register_buffer("positions_LD", positions_LD, persistent=False)
         self._compiled: Callable[[Tensor], Tensor] | None = None
 
@@ -157,7 +158,8 @@ class HyperSL(nn.Module):
 
         Where nothing learns, any number of spectra may be given: they run in batches of a size that suits the device.
         """
-        if self.training or torch.is_grad_enabled():
+        learns = spectra_BL.requires_grad or any(parameter.requires_grad for parameter in self.parameters())
+        if self.training or (learns and torch.is_grad_enabled()):
             return self._features(spectra_BL)
         features = self._compiled or self._features
         return torch.cat([features(part_BL) for part_BL in spectra_BL.split(self.batch_size(spectra_BL.device))])
@@ -269,17 +271,3 @@ def _official(size: str) -> Size:
     if size not in SIZES:
         raise RequestError(f"there is no HyperSL of size '{size}'", do=f"use one of: {', '.join(SIZES)}")
     return SIZES[size]
-
-
-def _checked(wavelengths_nm: Tensor | None, in_channels: int) -> Tensor:
-    if wavelengths_nm is None:
-        raise RequestError(
-            "the encoder 'hypersl' needs the wavelength of every band, and the input has none",
-            do="use a view that keeps the bands, of a dataset whose wavelengths are known",
-        )
-    if wavelengths_nm.shape != (in_channels,):
-        raise RequestError(
-            f"{in_channels} input channels and {wavelengths_nm.numel()} wavelengths do not fit the encoder 'hypersl'",
-            do="use a view that keeps the bands",
-        )
-    return wavelengths_nm

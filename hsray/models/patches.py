@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsray.errors import RequestError
+from hsray.models.checks import check_wavelengths
 
 
 def pad_to(x_BCHW: Tensor, multiple: int) -> Tensor:
@@ -39,17 +40,7 @@ def known_size(sizes: dict[str, tuple[int, ...]], size: str, what: str) -> tuple
 
 def needed_wavelengths(wavelengths_nm: Tensor | None, in_channels: int, what: str) -> Tensor:
     """Wavelengths (L,) of all channels, in nm. Raises RequestError where they are missing or do not fit."""
-    if wavelengths_nm is None:
-        raise RequestError(
-            f"{what} needs the wavelength of every band, and the input has none",
-            do="use the view 'bands' without a stem, of a dataset whose wavelengths are known",
-        )
-    if wavelengths_nm.shape != (in_channels,):
-        raise RequestError(
-            f"{in_channels} input channels and {wavelengths_nm.numel()} wavelengths do not fit {what}",
-            do="use the view 'bands' without a stem",
-        )
-    nm_L = wavelengths_nm.to(torch.float32)
+    nm_L = check_wavelengths(wavelengths_nm, in_channels, what).to(torch.float32)
     if not bool((torch.isfinite(nm_L) & (nm_L > 0)).all()):
         raise RequestError(f"{what} needs wavelengths above 0 nm", do="mend the dataset's wavelengths")
     return nm_L

@@ -9,6 +9,7 @@ from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from timm.layers import Format
 from timm.models import FeatureInfo
 from timm.models.efficientnet import EfficientNetFeatures
+from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -141,6 +142,8 @@ def _built(model: str, in_channels: int, options: dict[str, Any]) -> Any:
 def _backbone(model: str, in_channels: int, depth: int | None, output_stride: int | None) -> tuple[Any, FeatureInfo]:
     options: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
     if depth is not None:
+        if not isinstance(depth, int) or depth < 1:
+            raise RequestError(f"the encoder 'timm' cannot give {depth} levels", do="choose encoder depth from 1")
         options["out_indices"] = tuple(range(depth))
     try:
         backbone = _built(model, in_channels, options)
@@ -153,7 +156,7 @@ def _backbone(model: str, in_channels: int, depth: int | None, output_stride: in
             do="choose another model, a smaller encoder depth or another output_stride; plain ViTs: encoder 'vit'",
         ) from error
     levels = backbone.feature_info
-    if isinstance(backbone, EfficientNetFeatures):
+    if isinstance(backbone, EfficientNetFeatures | MobileNetV3Features):
         # timm keeps and runs the stages behind the last map in use; nothing would ever learn there.
         stages = levels.get_dicts(["stage"])[-1]["stage"]
         backbone.blocks = backbone.blocks[:stages]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,7 @@ def assemble(
 
 def check_assembly(strategy: Strategy, task: str, store: CubeStore) -> None:
     """Build the model and run it once, before hours are spent. Raises RequestError as `assemble`."""
-    try:
+    with told_of_building(strategy, store):
         built = _whole(strategy, task, store, [0])
         channels = built.model.view.mean_C.numel()
         shape = (2, channels) if task == "spectral" else (2, channels, TRIED_SIDE, TRIED_SIDE)
@@ -105,10 +107,17 @@ def check_assembly(strategy: Strategy, task: str, store: CubeStore) -> None:
             built.model.eval()(torch.rand(shape))
         if strategy.features.pca is not None:  # what the decoder will get in the place of all features
             _decoder(strategy, strategy.features.pca, store)
-    except (TypeError, ValueError, RuntimeError) as error:
-        # Options of the wrong type or size end in whatever the library below says of them.
+
+
+@contextlib.contextmanager
+def told_of_building(strategy: Strategy, store: CubeStore) -> Iterator[None]:
+    """Options of the wrong type or size end in whatever the library below says of them: here it is a RequestError."""
+    try:
+        yield
+    except (AssertionError, TypeError, ValueError, RuntimeError) as error:
+        first = str(error).partition("\n")[0]  # may be empty, as of a bare assertion
         raise RequestError(
-            f"the model cannot be built or run: {type(error).__name__}: {str(error).splitlines()[0]}",
+            f"the model cannot be built or run: {type(error).__name__}: {first}",
             where=f"strategy {strategy.name}, dataset {store.name}",
             do="check the options of its stem, encoder, adapter and decoder",
         ) from None
@@ -167,7 +176,7 @@ def _on_features(strategy: Strategy, task: str, store: CubeStore, subset: list[i
     view = _stacked_view(sources, subset)
     decoder = _decoder(strategy, view.mean_C.numel(), store)
     _check(strategy, task, None, decoder, store)
-    weights = WeightsInfo(**{**features.source["weights"], "seen": tuple(features.source["weights"]["seen"])})
+    weights = WeightsInfo(**features.source["weights"])
     reader = Reader(tuple((source, None) for source in sources))
     model = TransferModel(view, None, None, None, decoder)
     return _assembled(model, reader, subset, weights, features.source["seconds"], features.source["parameters"])

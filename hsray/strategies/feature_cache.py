@@ -69,6 +69,7 @@ def chosen_features(cache: Path, names: list[str], unused_days: float | None, ev
 
 def delete_features(cache: Path, chosen: list[Kept]) -> None:
     """Delete them, with what an interrupted run left of them. Raises RequestError where one is being written by now."""
+    _sweep_up(cache)  # an interrupted call's, whose names are needed now
     for one in chosen:
         folder = cache / one.folder
         lock = FileLock(_lock(folder))
@@ -81,6 +82,10 @@ def delete_features(cache: Path, chosen: list[Kept]) -> None:
                 _lock(folder).unlink()
         except Timeout:
             raise RequestError(f"'{one.folder}' is being written now", where=str(cache), do="wait for it") from None
+    _sweep_up(cache)
+
+
+def _sweep_up(cache: Path) -> None:
     for gone in cache.glob(f".*{GONE}"):
         shutil.rmtree(gone)
 

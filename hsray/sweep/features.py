@@ -60,4 +60,5 @@ def _recipes(cell: Cell) -> list[Strategy]:
     choices = [[(name, value) for value in cell.space[name].choice or ()] for name in deciding]
     # What is not chosen from a list is computed by the first trial that needs it.
     combinations = itertools.product(*filter(None, choices))
-    return [cell.strategy.with_values({**cell.values, **dict(chosen)}) for chosen in combinations]
+    # As the trials get it: weights by their whole path, since the node that computes may know no such folder.
+    return [cell.config(dict(chosen), seed=0).strategy for chosen in combinations]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,8 @@ def fit(
         "metrics": {**state.best_metrics, **run.cost(state)},
         "artifacts": [],
     }
+    if run.assembled.weights is not None:
+        result["weights"] = asdict(run.assembled.weights)
     if config.test:
         metrics, result["artifacts"] = write_test_results(folder, run.store, run.assembled, shard, run.how)
         result["metrics"].update(metrics)

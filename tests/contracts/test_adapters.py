@@ -27,6 +27,7 @@ HEAVY = {  # no size of them is small
     "spectralearth-resnet": ("lora",),
     "spectralearth-vit": ("lora", "bottleneck"),
     "deeplabv3plus-hs3": ("frozen", "norm", "lora"),
+    "spectral-pca": ("full", "frozen", "bitfit", "lora", "dora", "ia3"),  # it is one linear layer
 }
 PAIRS = [(kind, name) for name in SMALL["encoder"] for kind in HEAVY.get(name, SMALL_ADAPTERS)]
 

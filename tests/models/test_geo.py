@@ -14,7 +14,8 @@ from hsray.errors import RequestError
 from hsray.models import build_encoder
 from hsray.strategies.adapters import adapt
 from hsray.strategies.assembly import assemble
-from hsray.strategies.strategy import strategy
+from hsray.strategies.provenance import Provenance, provenance
+from hsray.strategies.strategy import Encoder, strategy
 from hsray.strategies.weights import load_weights, misfit
 from tests.tiny import tiny_store
 
@@ -126,8 +127,9 @@ def test_saved_and_loaded_weights_give_the_same_maps(name: str, tmp_path: Path) 
     torch.save(encoder.state_dict() | {"mask_token": torch.zeros(1)}, tmp_path / "own.pth")
     torch.manual_seed(1)
     other = build_encoder(name, 5, NM, size="tiny").eval()
-    info = load_weights(other, str(tmp_path / "own.pth"))
-    assert (info.family, info.seen) == ("earth-observation", encoder.seen)
+    load_weights(other, str(tmp_path / "own.pth"))
+    told = provenance(Encoder(name=name, weights=str(tmp_path / "own.pth")))
+    assert told == Provenance("earth-observation", encoder.seen)
     image = torch.rand(1, 5, 28, 28)
     with torch.inference_mode():
         torch.testing.assert_close(other(image)[-1], encoder(image)[-1], rtol=0, atol=0)

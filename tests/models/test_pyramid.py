@@ -65,9 +65,10 @@ def test_the_normalisation_is_no_part_of_the_weights() -> None:
     assert all(name.startswith("backbone.") for name in encoder.state_dict())
 
 
-def test_everything_that_is_built_learns() -> None:
+@pytest.mark.parametrize("model", ["tf_efficientnet_lite0", "mobilenetv3_small_050", "resnet10t", "convnext_atto"])
+def test_everything_that_is_built_learns(model: str) -> None:
     # Distributed training waits for ever on parameters that get no gradient.
-    encoder = build_encoder("timm", 3, depth=2)
+    encoder = build_encoder("timm", 3, model=model, depth=2)
     decoder = build_decoder("unet-pyramid", encoder.out_channels, 3, width=4)
     decoder(encoder(torch.rand(2, 3, 16, 16)), (16, 16)).square().sum().backward()
     assert all(p.grad is not None for module in (encoder, decoder) for p in module.parameters())
@@ -81,6 +82,7 @@ def test_everything_that_is_built_learns() -> None:
         (3, {"model": "resnet10t", "output_stride": 7}, "at output stride 7"),
         (3, {"model": "vit_tiny_patch16_224"}, "any size[\\s\\S]*encoder 'vit'"),
         (3, {"model": "convnext_atto", "depth": 5}, "does not give a pyramid of 5 maps"),
+        (3, {"model": "convnext_atto", "depth": 0}, "cannot give 0 levels"),
     ],
 )
 def test_bad_requests(channels: int, options: dict[str, object], message: str) -> None:

