@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hsray.errors import HsrayError
+from hsray.errors import HsrayError, RequestError
 
 app = typer.Typer(
     name="hsray",
@@ -27,6 +27,7 @@ Data = Annotated[
 ]
 Runs = Annotated[Path, typer.Option("--runs", envvar="HSRAY_RUNS", help="Folder of sweeps: ledger, logs, checkpoints.")]
 Uri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow: a server or a store.")]
+Experiment = Annotated[Path, typer.Argument(help="YAML file of the experiment.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The file's smoke variant: a tiny budget, to see that all works.")]
 DATA, RUNS, URI = Path("data"), Path("runs"), "sqlite:///mlflow.db"
 
@@ -53,9 +54,19 @@ class Task(StrEnum):
     spectral = "spectral"
 
 
+def _picture(path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise RequestError(
+            f"'{path.name}' is no name of a picture", where="--picture", do="end it in .png, .pdf or .svg"
+        )
+    return path
+
+
 @app.command()
 def prepare(
-    source: Annotated[str, typer.Argument(help="hyko2, hsidrive, hcv2, hcv2-iros2024, or a TOML file of your own.")],
+    source: Annotated[
+        str, typer.Argument(help="indian-pines, hyko2, hsidrive, hcv2, hcv2-iros2024, or your own TOML file.")
+    ],
     raw: Annotated[Path | None, typer.Argument(help="Folder of the raw files (benchmark datasets).")] = None,
     data: Data = DATA,
     name: Annotated[str | None, typer.Option(help="Name of the prepared dataset.")] = None,
@@ -75,7 +86,9 @@ def prepare(
 def inspect(
     dataset: Annotated[str, typer.Argument(help="Name under the data folder, or a path.")],
     data: Data = DATA,
-    picture: Annotated[Path | None, typer.Option(help="Where to write pseudo-RGB beside labels (PNG).")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(callback=_picture, help="Where to write pseudo-RGB beside labels (PNG).")
+    ] = None,
 ) -> None:
     """Print bands, wavelengths, splits and class shares of a prepared dataset; write a picture of it.
 
@@ -113,9 +126,9 @@ def train(
     strategy: Annotated[str, typer.Argument(help="Name of a strategy.")],
     out: Annotated[Path, typer.Option(help="Folder for log, checkpoint, weights and confusion matrices.")],
     data: Data = DATA,
-    task: Annotated[Task, typer.Option()] = Task.segmentation,
-    fraction: Annotated[str, typer.Option(help="Share of the training images, or official:<percent>.")] = "1.0",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    task: Annotated[Task, typer.Option(help="Whole images, or every spectrum alone.")] = Task.segmentation,
+    fraction: Annotated[str, typer.Option(help="Share of the training images, or official:PERCENT.")] = "1.0",
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and subset.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, as key=value; repeatable.")] = None,
 ) -> None:
     """Train one configuration, without a sweep, and read the test set once.
@@ -127,7 +140,7 @@ def train(
     train_once(dataset, strategy, out, data, task.value, fraction, seed, set_ or [])
 
 
-Strategy = Annotated[str | None, typer.Option(help="What the authors' checkpoint is; ours know it.")]
+Strategy = Annotated[str | None, typer.Option(help="Strategy of an authors' checkpoint; runs of hsray know theirs.")]
 MaybeTask = Annotated[Task | None, typer.Option(help="Of the authors' checkpoint; left out: as its decoder takes.")]
 Recipe = Annotated[list[str] | None, typer.Option("--set", help="An option of the strategy, key=value; repeatable.")]
 
@@ -181,7 +194,7 @@ def predict(
 
 
 @app.command()
-def plan(experiment: Path, data: Data = DATA, runs: Runs = RUNS, smoke: Smoke = False) -> None:
+def plan(experiment: Experiment, data: Data = DATA, runs: Runs = RUNS, smoke: Smoke = False) -> None:
     """Print the cells of an experiment and what each still needs, or all its problems. Nothing is written.
 
     Example: `hsray plan experiments/demo.yaml`
@@ -193,7 +206,7 @@ def plan(experiment: Path, data: Data = DATA, runs: Runs = RUNS, smoke: Smoke = 
 
 @app.command()
 def sweep(
-    experiment: Path, data: Data = DATA, runs: Runs = RUNS, tracking_uri: Uri = URI, smoke: Smoke = False
+    experiment: Experiment, data: Data = DATA, runs: Runs = RUNS, tracking_uri: Uri = URI, smoke: Smoke = False
 ) -> None:
     """Run an experiment: tune every cell, train the winners under each seed. The same command again goes on.
 
@@ -212,7 +225,9 @@ def leaderboard(
     tracking_uri: Uri = URI,
     format: Annotated[Format, typer.Option("--format", help="How the table is printed.")] = Format.table,
     against: Annotated[Against | None, typer.Option(help="Add columns ours, published, difference.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Write scores by fraction and predictions (PNG).")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(callback=_picture, help="Write scores by fraction and predictions (PNG).")
+    ] = None,
 ) -> None:
     """Print the comparison from MLflow: means and intervals over seeds, trials, cost.
 
@@ -267,7 +282,7 @@ def demo(
     data: Data = DATA,
     runs: Runs = RUNS,
     tracking_uri: Uri = URI,
-    picture: Annotated[Path, typer.Option(help="Where to write the picture.")] = Path("demo.png"),
+    picture: Annotated[Path, typer.Option(callback=_picture, help="Where to write the picture.")] = Path("demo.png"),
     quick: Annotated[bool, typer.Option("--quick", help="A reduced budget: shows that all works.")] = False,
 ) -> None:
     """Compare three ways of transfer on a real scene (Indian Pines), in minutes, on a laptop.

@@ -128,6 +128,7 @@ def train_once(
     )
     for name in METRICS:
         print(f"test {name:15s} {100 * result['metrics'][f'test/{name}']:6.2f} %")
+    print(f"the run: {out}   predict with it: hsray predict {out} CUBES --out maps")
 
 
 def evaluate_checkpoint(

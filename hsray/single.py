@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from pydantic import ValidationError
 
 from hsray.datasets import default_data_root, open_store, training_subset
 from hsray.errors import RequestError, invalid_values, problems
+from hsray.models import accepted_options
 from hsray.runlog import read_json, write_json
+from hsray.strategies.adapters import adapter_kinds, adapter_options
 from hsray.strategies.assembly import check_assembly
 from hsray.strategies.features import features_bytes, features_folder, is_cacheable, size_text
+from hsray.strategies.strategy import Strategy
 from hsray.strategies.strategy import strategy as find_strategy
 from hsray.training import RunConfig, Training, fit
 from hsray.training.config import TRAINING_DIMENSIONS, Task
@@ -47,13 +51,17 @@ def train(
     folder = Path(out).resolve()
     if (folder / "result.json").exists():
         raise RequestError("a finished run lies here", where=str(folder), do="name another folder, or delete it first")
-    unknown = [name for name in hyperparameters if name not in TRAINING_DIMENSIONS and not recipe.has(name)]
-    if unknown:
-        known = ", ".join(TRAINING_DIMENSIONS)
-        raise problems(
-            [RequestError(f"the strategy '{recipe.name}' has no hyperparameter '{name}'", do=f"known: {known}, or an "
-                          "option of its parts such as decoder.width") for name in unknown], "the request is wrong"
-        )  # fmt: skip
+    found = [
+        _unknown(recipe, name) for name in hyperparameters if not (name in TRAINING_DIMENSIONS or recipe.has(name))
+    ]
+    chosen = recipe.with_values(hyperparameters).adapter.kind
+    for name in hyperparameters:
+        kind = name.partition(".")[0]
+        if recipe.has(name) and kind in adapter_kinds() and kind != chosen:
+            why = f"'{name}' is an option of the adapter '{kind}', and the adapter is '{chosen}'"
+            found.append(RequestError(why, do=f"set adapter={kind}, or leave it out"))
+    if found:
+        raise problems(found, "the request is wrong")
     try:
         training = Training(
             **{**recipe.training, **{k: v for k, v in hyperparameters.items() if k in TRAINING_DIMENSIONS}}
@@ -83,3 +91,19 @@ def train(
     write_json(folder / "result.json", result)
     (folder / "last.pt").unlink(missing_ok=True)
     return result
+
+
+def _unknown(recipe: Strategy, name: str) -> RequestError:
+    what = f"the strategy '{recipe.name}' has no hyperparameter '{name}'"
+    if name.partition(".")[0] in ("adapter", *adapter_kinds()) and not recipe.pretrained:
+        return RequestError(what, do="leave it out: nothing of this strategy is pretrained, so nothing is adapted")
+    parts = {
+        kind: getattr(recipe, kind) for kind in ("stem", "encoder", "decoder") if getattr(recipe, kind) is not None
+    }
+    options = [f"{kind}.{option}" for kind, part in parts.items() for option in accepted_options(kind, part.name)]
+    if recipe.pretrained:
+        options += ["adapter", *(f"{kind}.{option}" for kind in adapter_kinds() for option in adapter_options(kind))]
+    near = difflib.get_close_matches(name, (*TRAINING_DIMENSIONS, *options), n=1)
+    if near:
+        return RequestError(what, do=f"did you mean '{near[0]}'?")
+    return RequestError(what, do=f"known: {', '.join((*TRAINING_DIMENSIONS, *options))}")

@@ -76,6 +76,10 @@ def load_trained(
     Raises:
         RequestError: no such checkpoint, or its tensors do not fit the strategy and the dataset.
     """
+    if strategy is not None and checkpoint.is_dir():
+        raise RequestError(
+            "a run's folder knows its strategy", where=str(checkpoint), do="leave --strategy and --set out"
+        )
     config = own_config(checkpoint) if strategy is None else None
     if config is not None:
         path = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint

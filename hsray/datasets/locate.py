@@ -6,7 +6,7 @@ import os
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from hsray.datasets import published
+from hsray.datasets import catalog, indian_pines, published
 from hsray.datasets.store import METADATA, CubeStore
 from hsray.errors import RequestError
 
@@ -55,6 +55,10 @@ def _not_there(name: str, root: Path, plugged: list[str]) -> RequestError:
     known = [f.name for f in folders if (f / METADATA).is_file() or (f.is_dir() and any(f.glob("*_train.h5")))]
     known = [one for one in known if not one.endswith(".partial")] + plugged
     do = f"use one of those that are there ({', '.join(known)})" if known else "prepare it with `hsray prepare`"
+    if name in catalog.NAMES:
+        do = f"`hsray prepare {name} RAW_FOLDER`; the raw files are at {catalog.find(name).url}"
+    if name == indian_pines.NAME:
+        do = f"`hsray prepare {name}`"
     if (root / f"{name}.partial").is_dir():
         do = "its preparation was interrupted: run the same `hsray prepare` command again and it goes on"
     return RequestError(f"There is no dataset {name!r}", where=f"data root {root.resolve()}", do=do)

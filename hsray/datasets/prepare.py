@@ -77,7 +77,11 @@ def _open(source: str | Path, raw: Path | None) -> Source:
         return own_source(read_description(path), raw or path.parent)
     known = catalog.find(str(source))
     if raw is None:
-        raise RequestError("The folder of raw files is not given", where=f"dataset {known.name}")
+        raise RequestError(
+            "The folder of raw files is not given",
+            where=f"dataset {known.name}",
+            do=f"get them from {known.url} and name their folder: `hsray prepare {known.name} FOLDER`",
+        )
     return benchmark_source(known, raw)
 
 

@@ -104,6 +104,8 @@ def _draw_scores(axes: Axes, rows: pl.DataFrame, dataset: str, numbers: dict[str
         )  # fmt: skip
         ends.append((x[-1], y[-1], strategy, COLOURS[number]))
     axes.margins(x=0.08, y=0.12)
+    if len(places) == 1:
+        axes.set_xlim(-0.5, 0.5)  # else a few hundredths would fill the axis
     _label_ends(axes, ends)
     axes.set_xticks(list(places.values()), list(places))
     axes.set_xlabel("training images used")

@@ -86,7 +86,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         else:
             found = _state_dict(torch.load(path, map_location="cpu", weights_only=True), Tensor)
     except UNREADABLE as error:
-        why = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}" if str(error) else type(error).__name__
+        told = str(error).splitlines() if not isinstance(error, pickle.UnpicklingError) else []
+        why = f"{type(error).__name__}: {told[0][:120]}" if told else type(error).__name__
         raise RequestError(
             f"this is no whole checkpoint of plain tensors ({why})",
             where=str(path),

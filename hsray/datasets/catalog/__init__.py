@@ -17,10 +17,12 @@ NAMES = ("hyko2", "hsidrive", "hcv2", "hcv2-iros2024")
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """What the benchmark says of a dataset. `remap` leads from raw label ids to class ids; others stay as they are."""
+    """What the benchmark says of a dataset. `url` is where its owners give it; `remap` leads from raw label ids to
+    class ids, and others stay as they are."""
 
     name: str
     title: str
+    url: str
     format: str
     classes: tuple[ClassInfo, ...]
     ignore_id: int
@@ -70,6 +72,7 @@ def _entry(name: str) -> CatalogEntry:
     return CatalogEntry(
         name=name,
         title=content["title"],
+        url=content["url"],
         format=content["format"],
         classes=tuple(
             ClassInfo(int(number), label, (rgb[0], rgb[1], rgb[2]), scored=int(number) != content["ignore_id"])
