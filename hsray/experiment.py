@@ -157,7 +157,8 @@ _Loader.add_implicit_resolver(
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
+    own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # << takes over from elsewhere
+    keys = [loader.construct_object(key) for key in own]
     twice = {str(key) for key in keys if keys.count(key) > 1}
     if twice:
         raise yaml.constructor.ConstructorError(

@@ -33,6 +33,12 @@ def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
         "name: a\ntask: spectral\naxes: {dataset: [d], strategy: [mlp]}\nsearch: {lr: {log: [1e-5, 1E-2]}}\n"
     )
     assert load_experiment(file).search["lr"].log == (1e-5, 1e-2)
+    file.write_text(
+        "name: a\ntask: spectral\naxes:\n  dataset: [d]\n  strategy:\n"
+        "    - &one {base: mlp, name: m, decoder: {depth: 1}}\n"
+        "    - {<<: *one, name: n}\n"
+    )
+    assert load_experiment(file).axes["strategy"][1] == {"base": "mlp", "name": "n", "decoder": {"depth": 1}}
     assert parse_setting("lr=1e-3") == ("lr", 1e-3)
     assert parse_setting("crop=null") == ("crop", None)
 

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from hsray.errors import RequestError
+from hsray.models.checks import check_wavelengths
 from hsray.models.registry import register_encoder
 
-REACH_NM = 10.0  # a band so far beyond what a spectrum holds still takes its last value
-SPECTRA, WAVELENGTHS = "spectra_NG", "wavelengths_G"
+REACH_NM = 10.0  # a band so far beyond the weights' grid still takes the last value
+DRAWN = 4096  # spectra; they tell the covariance where each is scaled to its maximum on the dataset's own bands
+MEAN, FACTOR, WAVELENGTHS = "mean_G", "factor_RG", "wavelengths_G"
 
 
 @register_encoder("spectral-pca")
@@ -31,20 +33,16 @@ class SpectralPCA(nn.Module):
     adaptable = ("projection",)
 
     def __init__(
-        self, in_channels: int, wavelengths_nm: Tensor | None, *, components: int = 40, power: float = 0.6
+        self, in_channels: int, wavelengths_nm: Tensor | None, *, components: int = 40, power: float = 0.5
     ) -> None:
         super().__init__()
-        if wavelengths_nm is None or wavelengths_nm.shape != (in_channels,):
-            raise RequestError(
-                "the encoder 'spectral-pca' needs the wavelength of every band, and the input has others or none",
-                do="use a view that keeps the bands, of a dataset whose wavelengths are known",
-            )
+        self.nm_L = check_wavelengths(wavelengths_nm, in_channels, "the encoder 'spectral-pca'")
         if components < 1 or not 0 <= power <= 1:
             raise RequestError(
                 f"{components} components to the power {power} cannot be taken",
                 do="give at least one component and a power from 0 to 1",
             )
-        self.power, self.nm_L = power, wavelengths_nm.double().cpu().numpy()
+        self.power = power
         self.out_channels = min(components, in_channels)
         self.projection = nn.Linear(in_channels, self.out_channels)
 
@@ -52,10 +50,10 @@ class SpectralPCA(nn.Module):
         return self.projection(spectra_BL)
 
     def translate(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The pretraining's spectra (NaN where unknown) → the layer on this dataset's bands."""
-        if SPECTRA not in tensors or WAVELENGTHS not in tensors:
+        """Mean and factor of the covariance (factorᵀ factor) on a fine grid → the layer on this dataset's bands."""
+        if not {MEAN, FACTOR, WAVELENGTHS} <= tensors.keys():
             return tensors
-        spectra_NL = self._on_bands(tensors[SPECTRA].double().numpy(), tensors[WAVELENGTHS].double().numpy())
+        spectra_NL = self._drawn(*(tensors[name].double().numpy() for name in (MEAN, FACTOR, WAVELENGTHS)))
         mean_L = spectra_NL.mean(axis=0)
         values, vectors = np.linalg.eigh(np.cov(spectra_NL.T))
         values, vectors = values[::-1][: self.out_channels], vectors[:, ::-1][:, : self.out_channels]
@@ -68,16 +66,16 @@ class SpectralPCA(nn.Module):
         own = {"projection.weight": weight_LD.T, "projection.bias": -mean_L @ weight_LD}
         return {name: torch.tensor(np.ascontiguousarray(value), dtype=torch.float32) for name, value in own.items()}
 
-    def _on_bands(self, spectra_NG: np.ndarray, nm_G: np.ndarray) -> np.ndarray:
-        """Those spectra that hold all bands, each with maximum 1."""
-        inside = (nm_G >= self.nm_L.min() - REACH_NM) & (nm_G <= self.nm_L.max() + REACH_NM)
-        whole_N = np.isfinite(spectra_NG[:, inside]).all(axis=1)
-        far = max(nm_G.min() - self.nm_L.min(), self.nm_L.max() - nm_G.max())
-        if far > REACH_NM or whole_N.sum() < 2 * self.out_channels:
+    def _drawn(self, mean_G: np.ndarray, factor_RG: np.ndarray, nm_G: np.ndarray) -> np.ndarray:
+        """Spectra of that mean and covariance on the dataset's bands, each with maximum 1."""
+        nm_L = self.nm_L.double().cpu().numpy()
+        low, high = float(nm_L.min()), float(nm_L.max())
+        if low < nm_G[0] - REACH_NM or high > nm_G[-1] + REACH_NM:
             raise RequestError(
-                f"of the {len(whole_N)} spectra of the weights {0 if far > REACH_NM else whole_N.sum()} span "
-                f"{self.nm_L.min():g} to {self.nm_L.max():g} nm",
-                do="use other weights, or fewer components",
+                f"the weights know spectra from {nm_G[0]:g} to {nm_G[-1]:g} nm; the dataset has {low:g} to {high:g} nm",
+                do="use other weights",
             )
-        spectra_NL = np.stack([np.interp(self.nm_L, nm_G[inside], row) for row in spectra_NG[whole_N][:, inside]])
+        rows_RL = np.stack([np.interp(nm_L, nm_G, row_G) for row_G in (mean_G, *factor_RG)])
+        normal_NR = np.random.default_rng(0).normal(size=(DRAWN, len(factor_RG)))
+        spectra_NL = (rows_RL[0] + normal_NR @ rows_RL[1:]).clip(0)
         return spectra_NL / spectra_NL.max(axis=1, keepdims=True).clip(1e-8)

@@ -63,7 +63,7 @@ def _source(spectra: Spectra) -> dict[str, Any]:
     origin = spectra.origin
     return {
         "name": origin.name,
-        "kind": "table" if isinstance(origin, Source) else "prepared dataset",
+        "file": origin.file if isinstance(origin, Source) else f"prepared dataset {origin.name}",
         "sensor": origin.sensor,
         "platform": origin.platform,
         "terms": origin.terms,
@@ -87,13 +87,15 @@ def _card(name: str, metadata: dict[str, Any], recipe: Recipe) -> str:
         for one in metadata["sources"]
     )
     form, how = (
-        _kept(recipe, recipe.encoder) if isinstance(recipe.encoder, PCAShape) else _learned(name, metadata, recipe)
+        _varied(recipe, recipe.encoder) if isinstance(recipe.encoder, PCAShape) else _learned(name, metadata, recipe)
     )
     return f"""# {name}
 
-{metadata["note"]} It saw no labels.
+{metadata["note"]}
+It saw no labels.
 
-{form} It takes one spectrum, scaled to a maximum of 1, with the wavelengths of its bands in nm.
+{form}
+It takes one spectrum, scaled to a maximum of 1, with the wavelengths of its bands in nm.
 
 ## Data
 
@@ -111,15 +113,17 @@ Weights: sha256 `{metadata["sha256"]}`. All figures and the whole recipe are in 
 """
 
 
-def _kept(recipe: Recipe, shape: PCAShape) -> tuple[str, str]:
+def _varied(recipe: Recipe, shape: PCAShape) -> tuple[str, str]:
     first, last = recipe.grid.range_nm
-    return (
-        "The encoder `spectral-pca`: a linear layer that is computed from these spectra for the bands of a dataset.",
-        f"{recipe.steps * recipe.batch:,} spectra were drawn and kept on a grid from {first:g} to {last:g} nm, every "
-        f"{shape.spacing_nm:g} nm, {recipe.augmentation.mixture:.0%} of them mixed with a second one of the same "
-        f"source; seed {recipe.seed}. By default the encoder gives {shape.components} principal components, each "
-        f"divided by its deviation to the power {shape.power:g}.",
+    form = (
+        "The encoder `spectral-pca`: a linear layer, computed for the bands of a dataset from how these spectra vary."
     )
+    count, mixture = recipe.steps * recipe.batch, recipe.augmentation.mixture
+    how = f"""{count:,} spectra were drawn on a grid from {first:g} to {last:g} nm, every {shape.spacing_nm:g} nm,
+{mixture:.0%} of them mixed with a second one of the same source; seed {recipe.seed}. Their mean and a covariance of
+rank {shape.rank} are the weights; no spectrum is among them. By default the encoder gives {shape.components}
+principal components, each divided by its deviation to the power {shape.power:g}."""
+    return form, how
 
 
 def _learned(name: str, metadata: dict[str, Any], recipe: Recipe) -> tuple[str, str]:
@@ -130,7 +134,8 @@ def _learned(name: str, metadata: dict[str, Any], recipe: Recipe) -> tuple[str, 
         f"{options['heads']} heads, {metadata['parameters']:,} parameters)."
     )
     how = f"""Every batch is drawn on a random grid of {low} to {high} bands within the range of one source, from all
-sources that hold that grid{_focus(recipe)}. {_changes(recipe)}
+sources that hold that grid{_focus(recipe)}.
+{_changes(recipe)}
 
 The loss is a weighted sum:
 
@@ -155,7 +160,7 @@ def _changes(recipe: Recipe) -> str:
     if change.light:
         said.append(f"{change.light:.0%} are seen as radiance, under simulated skies and through simulated sensors.")
     said.append(f"The gain's slope varies by {change.slope:g}, noise reaches {change.noise:g} of the maximum.")
-    return " ".join(said)
+    return "\n".join(said)
 
 
 def _losses(recipe: Recipe) -> str:
@@ -165,8 +170,9 @@ def _losses(recipe: Recipe) -> str:
         "others. Unlike in the published HyperSL, hidden bands are hidden from the convolutions too.": part.masked,
         f"{part.describe:g} × squared error of all bands, decoded from the feature alone.": part.describe,
         f"{part.contrast:g} × NT-Xent of two views (temperature {part.temperature:g}).": part.contrast,
-        f"{part.isometry:g} × isometry: distances between features are those between spectra, whose principal "
-        f"components on the batch's grid are divided by their deviation to the power {part.power:g}.": part.isometry,
+        f"{part.isometry:g} × isometry: distances between features are those between spectra, whose first "
+        f"{part.components} principal components on the batch's grid are divided by their deviation to the power "
+        f"{part.power:g}.": part.isometry,
     }
     return "\n".join(f"- {text}" for text, weight in terms.items() if weight)
 

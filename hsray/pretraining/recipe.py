@@ -59,12 +59,13 @@ class EncoderShape(_Strict):
 
 
 class PCAShape(_Strict):
-    """The encoder `spectral-pca`: it keeps the spectra of all steps, and learns nothing but how they vary."""
+    """The encoder `spectral-pca`: it learns how the spectra of all steps vary, and nothing else."""
 
     name: Literal["spectral-pca"]
-    spacing_nm: float = Field(default=5.0, gt=0)  # at which they are kept
+    spacing_nm: float = Field(default=5.0, gt=0)  # of the grid
+    rank: int = Field(default=96, ge=1)  # of the covariance that is kept
     components: int = Field(default=40, ge=1)
-    power: Share = 0.6
+    power: Share = 0.5
 
 
 class Grid(_Strict):

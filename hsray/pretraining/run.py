@@ -16,14 +16,13 @@ from torch import nn
 from hsray.datasets.samples import Shard
 from hsray.errors import RequestError, TrainingFailed
 from hsray.models.hypersl import HyperSL
-from hsray.models.spectral_pca import SPECTRA, WAVELENGTHS
 from hsray.pretraining.card import write_weights
 from hsray.pretraining.objectives import Pretraining
-from hsray.pretraining.pool import collect
 from hsray.pretraining.recipe import EncoderShape, PCAShape, Recipe
 from hsray.pretraining.runfolder import RunFolder
 from hsray.pretraining.spectra import Spectra, open_spectra
 from hsray.pretraining.stream import Batch, draw_batch
+from hsray.pretraining.variation import variation
 from hsray.strategies.weights import UNREADABLE
 from hsray.training.metrics import reduce_over_workers, share_buffers
 
@@ -77,7 +76,7 @@ def pretrain(
         raise RequestError("the output exists", where=str(files.weights), do="choose another output or remove it")
     spectra = spectra or open_spectra(recipe, data)
     if isinstance(recipe.encoder, PCAShape):
-        return _keep(recipe, recipe.encoder, spectra, files)
+        return _vary(recipe, recipe.encoder, spectra, files)
     run = _Run(recipe, recipe.encoder, spectra, shard, device or _device(), wrap)
     files.weights.parent.mkdir(parents=True, exist_ok=True)
     losses, before = run.resumed(files.checkpoint)
@@ -111,15 +110,15 @@ def pretrain(
     return files.weights
 
 
-def _keep(recipe: Recipe, shape: PCAShape, spectra: list[Spectra], files: Outputs) -> Path:
-    """The encoder that keeps spectra needs no loop."""
+def _vary(recipe: Recipe, shape: PCAShape, spectra: list[Spectra], files: Outputs) -> Path:
+    """The encoder that knows how spectra vary, and no more, needs no loop."""
     began = time.monotonic()
-    spectra_NG, nm_G = collect(recipe, shape, spectra)
+    tensors = variation(recipe, shape, spectra)
     files.weights.parent.mkdir(parents=True, exist_ok=True)
     write_weights(
         files.file,
-        {SPECTRA: spectra_NG, WAVELENGTHS: nm_G},
-        parameters=spectra_NG.numel(),
+        tensors,
+        parameters=sum(tensor.numel() for tensor in tensors.values()),
         recipe=recipe,
         spectra=spectra,
         losses=[],
