@@ -70,6 +70,8 @@ class Dispatcher:
             best = state.study.best()
             state.best = best.values[0] if best else None
             state.finals_planned = 0 if state.study.cell.searches_fraction else experiment.final.seeds
+            if state.study.trials_done:
+                self._plan_finals(state)  # those that have ended count from the start
 
     def next_job(self) -> Job | None:
         """The next run, or None: nothing can start now, and nothing ever will if `live` is empty too."""
@@ -153,16 +155,19 @@ class Dispatcher:
             if not state.study.trials_done:
                 continue
             if state.waiting_finals is None:
-                jobs = self._finals(state)
-                state.waiting_finals = [(job, sampled) for job, sampled in jobs if job.result is None]
-                state.finals_done = len(jobs) - len(state.waiting_finals)
-                state.finals_planned = len(jobs)
-                self.chosen({state.study.cell.id: [job.key for job, _ in jobs]})
+                self._plan_finals(state)
             if state.waiting_finals:
                 job, sampled = state.waiting_finals.pop(0)
                 write_spec(job, state.study.cell, sampled)
                 return job
         return None
+
+    def _plan_finals(self, state: CellState) -> None:
+        jobs = self._finals(state)
+        state.waiting_finals = [(job, sampled) for job, sampled in jobs if job.result is None]
+        state.finals_done = len(jobs) - len(state.waiting_finals)
+        state.finals_planned = len(jobs)
+        self.chosen({state.study.cell.id: [job.key for job, _ in jobs]})
 
     def _finals(self, state: CellState) -> list[tuple[Job, dict[str, Any]]]:
         best = state.study.best()
