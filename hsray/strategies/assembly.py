@@ -153,15 +153,17 @@ def _whole(strategy: Strategy, task: str, store: CubeStore, subset: list[int], *
     return _assembled(TransferModel(view.layer, stem, encoder, bands, decoder), reader, subset, weights)
 
 
-def _pretrained(encoder: Any, part: Encoder, strategy: Strategy, *, load: bool) -> tuple[WeightsInfo | None, Any]:
-    """Load and adapt the encoder, or that submodule of it which is pretrained; what stands around it learns.
+def adapted_part(encoder: nn.Module) -> str:
+    """Name of the submodule that an adapter concerns: what is pretrained, or less where the encoder says so."""
+    return getattr(encoder, "adapted_part", getattr(encoder, "pretrained_part", ""))
 
-    An adapter may concern less than the weights do: `adapted_part`.
-    """
+
+def _pretrained(encoder: Any, part: Encoder, strategy: Strategy, *, load: bool) -> tuple[WeightsInfo | None, Any]:
+    """Load and adapt the encoder, or that submodule of it which is pretrained; what stands around it learns."""
     assert part.weights is not None
-    pretrained = getattr(encoder, "pretrained_part", "")
-    weights = load_weights(encoder.get_submodule(pretrained), part.weights, part.sha256) if load else None
-    name = getattr(encoder, "adapted_part", pretrained)
+    pretrained = encoder.get_submodule(getattr(encoder, "pretrained_part", ""))
+    weights = load_weights(pretrained, part.weights, part.sha256) if load else None
+    name = adapted_part(encoder)
     adapted = adapt(encoder.get_submodule(name), strategy.adapter.kind, **strategy.adapter.options)
     if not name:
         return weights, adapted

@@ -27,13 +27,10 @@ def layers(encoder: nn.Module, placement: str = "all") -> dict[str, nn.Linear | 
             f"an adapter cannot be placed at '{placement}'", do=f"use one of: {', '.join(get_args(Placement))}"
         )
     opaque = tuple(f"{name}." for name, module in encoder.named_modules() if isinstance(module, _OPAQUE))
-    found = {
-        name: module
-        for name, module in encoder.named_modules()
-        if _is_plain(module) and not name.startswith(opaque) and _is_placed(encoder, name, placement)
-    }
+    plain = {n: m for n, m in encoder.named_modules() if _is_plain(m) and not n.startswith(opaque)}
+    found = {name: module for name, module in plain.items() if _is_placed(encoder, name, placement)}
     if not found and placement == "all":
-        found = {n: m for n, m in encoder.named_modules() if _is_plain(m) and not n.startswith(opaque)}
+        found = plain
     if not found:
         below = {"attention": " below an attention", "mlp": " below a feed-forward part", "all": ""}[placement]
         raise RequestError(

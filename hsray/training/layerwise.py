@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from hsray.strategies.assembly import Assembled
+from hsray.strategies.assembly import Assembled, adapted_part
 from hsray.training.config import Training
 
 
@@ -19,7 +19,7 @@ def parameter_groups(assembled: Assembled, training: Training) -> list[dict[str,
     scales: dict[nn.Parameter, float] = {}
     whole = assembled.model.encoder
     if assembled.weights is not None and whole is not None:
-        encoder = whole.get_submodule(getattr(whole, "adapted_part", getattr(whole, "pretrained_part", "")))
+        encoder = whole.get_submodule(adapted_part(whole))
         depths = layer_of_parameters(encoder)
         deepest = max(depths.values(), default=0)
         for name, parameter in encoder.named_parameters():
