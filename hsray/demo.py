@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hsray.commands import finish, prepare_dataset
+from hsray.commands.data import prepare_dataset
+from hsray.commands.sweeps import finish
 from hsray.experiment import Experiment, load_experiment
 
 DATASET = "indian-pines"

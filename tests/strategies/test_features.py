@@ -17,7 +17,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 import hsray
-from hsray.commands import delete_kept_features, print_features
+from hsray.commands.features import delete_kept_features, print_features
 from hsray.datasets import CubeStore
 from hsray.datasets.views import fit_view
 from hsray.errors import RequestError

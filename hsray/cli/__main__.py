@@ -1,0 +1,5 @@
+"""`python -m hsray.cli`."""
+
+from hsray.cli import main
+
+main()

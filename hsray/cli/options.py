@@ -1,0 +1,50 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsray.errors import RequestError
+
+Data = Annotated[
+    Path, typer.Option("--data", envvar="HSRAY_DATA", help="Folder of prepared datasets.", show_default=True)
+]
+Runs = Annotated[Path, typer.Option("--runs", envvar="HSRAY_RUNS", help="Folder of sweeps: ledger, logs, checkpoints.")]
+Uri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow: a server or a store.")]
+Experiment = Annotated[Path, typer.Argument(help="YAML file of the experiment.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="The file's smoke variant: a tiny budget, to see that all works.")]
+DATA, RUNS, URI = Path("data"), Path("runs"), "sqlite:///mlflow.db"
+
+
+class Format(StrEnum):
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+class Against(StrEnum):
+    published = "published"
+
+
+class Nan(StrEnum):
+    refuse = "refuse"
+    zero = "zero"
+    drop_band = "drop-band"
+
+
+class Task(StrEnum):
+    segmentation = "segmentation"
+    spectral = "spectral"
+
+
+def picture_path(path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise RequestError(
+            f"'{path.name}' is no name of a picture", where="--picture", do="end it in .png, .pdf or .svg"
+        )
+    return path
