@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from hsray.datasets.broken import open_npz, reading
 from hsray.datasets.own.arrays import read_array
 from hsray.datasets.raw import hcv2, mat
 from hsray.errors import RequestError
@@ -78,32 +78,23 @@ def _cubes(file: Path, key: str | None) -> dict[str, Callable[[], np.ndarray]]:
 
 
 def _in_hdf5(file: Path, key: str | None) -> dict[str, Callable[[], np.ndarray]]:
-    try:
-        with h5py.File(file, "r") as handle:
-            groups = [name for name, item in handle.items() if isinstance(item, h5py.Group) and "image" in item]
-            shapes = {name: item.shape for name, item in handle.items() if isinstance(item, h5py.Dataset)}
-    except OSError as error:
-        raise mat.broken(file, error) from error
+    with reading(file), h5py.File(file, "r") as handle:
+        groups = [name for name, item in handle.items() if isinstance(item, h5py.Group) and "image" in item]
+        shapes = {name: item.shape for name, item in handle.items() if isinstance(item, h5py.Dataset)}
     if groups and key is None:
         return {name: lambda name=name: _from_hdf5(file, f"{name}/image") for name in groups}  # type: ignore[misc]
     return {file.stem: lambda: _from_hdf5(file, key or _only_3d(file, shapes))}
 
 
 def _from_hdf5(file: Path, key: str) -> np.ndarray:
-    try:
-        with h5py.File(file, "r") as handle:
-            return np.asarray(handle[key])
-    except (OSError, KeyError, TypeError) as error:
-        raise mat.broken(file, error) from error
+    with reading(file), h5py.File(file, "r") as handle:
+        return np.asarray(handle[key])
 
 
 def _from_npz(file: Path, key: str | None) -> np.ndarray:
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            shapes = {name: content[name].shape for name in content}
-            return content[key or _only_3d(file, shapes)]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise mat.broken(file, error) from error
+    with reading(file), open_npz(file) as content:
+        shapes = {name: content[name].shape for name in content}
+        return content[key or _only_3d(file, shapes)]
 
 
 def _only_3d(file: Path, shapes: dict[str, tuple[int, ...]]) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from hsray.datasets.broken import UNREADABLE, open_npz
+from hsray.errors import RequestError
 
 ROWS = 65_536  # pixels converted to float64 at a time, so that a cube of gigabytes needs no second one
 
@@ -30,7 +36,7 @@ class ImageStatistics:
     @cached_property
     def covariances_NCC(self) -> np.ndarray:
         """Population covariance of the bands within each image, float32, read-only."""
-        with np.load(self.path) as arrays:
+        with _whole(self.path) as arrays:
             covariances_NCC = arrays[f"{self.split}/covariance"]
         if covariances_NCC.shape[1] == 0:  # images of one pixel: nothing varies, so nothing is stored
             bands = self.means_NC.shape[1]
@@ -82,7 +88,20 @@ def save(path: Path, records: dict[str, np.ndarray]) -> None:
 
 def load(path: Path, split: str) -> ImageStatistics:
     """Read a split's statistics without its covariances."""
-    with np.load(path) as arrays:
+    with _whole(path) as arrays:
         names = ("count", "mean", "variance", "class_pixels", "shape")
         count, mean, variance, class_pixels, shape = (arrays[f"{split}/{name}"] for name in names)
     return ImageStatistics(count, mean, variance, class_pixels, shape, path, split)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Any]:
+    try:
+        with open_npz(path) as arrays:
+            yield arrays
+    except UNREADABLE as error:
+        raise RequestError(
+            "The statistics of this dataset cannot be read",
+            where=str(path),
+            do="prepare the dataset again with --overwrite",
+        ) from error

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import h5py
 import numpy as np
+from pydantic import TypeAdapter
 
 from hsray.datasets import statistics
+from hsray.datasets.broken import UNREADABLE, reading
 from hsray.datasets.classes import ClassInfo
 from hsray.datasets.statistics import ImageStatistics
 from hsray.errors import RequestError
@@ -66,25 +68,42 @@ class Metadata:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             version = content.pop("format")
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            found = _METADATA.validate_python(content) if version == FORMAT else None
+            fault = found._fault() if found else None
+        except UNREADABLE as error:
             raise RequestError(
                 "This dataset.json cannot be read", where=str(path), do="prepare the dataset again with --overwrite"
             ) from error
-        if version != FORMAT:
+        if found is None:
             raise RequestError(
                 f"This dataset was prepared in format {version}; this hsray reads format {FORMAT}",
                 where=str(path),
                 do="prepare it again with --overwrite",
             )
-        content["classes"] = tuple(ClassInfo(**{**info, "rgb": tuple(info["rgb"])}) for info in content["classes"])
-        content["wavelengths_nm"] = tuple(content["wavelengths_nm"])
-        content["left_out"] = tuple(content["left_out"])
-        content["label_map"] = tuple(content["label_map"])
-        content["entries"] = {
-            split: tuple(Entry(**{**entry, "shape": tuple(entry["shape"])}) for entry in entries)
-            for split, entries in content["entries"].items()
-        }
-        return cls(**content)
+        if fault:
+            raise RequestError(f"This dataset.json is wrong: {fault}", where=str(path), do="prepare the dataset again")
+        return found
+
+    def _fault(self) -> str | None:
+        """What of it would make readers go wrong; None where all is well."""
+        if [info.id for info in self.classes] != list(range(len(self.classes))):
+            return "class ids do not run from 0 on"
+        if not 0 <= self.ignore_id < len(self.classes):
+            return f"the ignored id {self.ignore_id} is no class"
+        if set(self.entries) != set(SPLITS) or set(self.files) != set(SPLITS):
+            return f"it does not speak of the splits {', '.join(SPLITS)}"
+        if outside := [name for name in self.files.values() if PurePath(name).name != name]:
+            return f"the file {outside[0]!r} does not lie beside it"
+        for entry in (entry for entries in self.entries.values() for entry in entries):
+            kinds = np.dtype(entry.cube_dtype).kind + np.dtype(entry.label_dtype).kind
+            if min(entry.shape) < 1 or entry.shape[2] != len(self.wavelengths_nm) or not set(kinds) <= set("iuf"):
+                return f"image {entry.name!r} has the shape {entry.shape}, {entry.cube_dtype}, {entry.label_dtype}"
+            if min(entry.cube_offset or 0, entry.label_offset or 0) < 0:
+                return f"image {entry.name!r} has a negative offset"
+        return None
+
+
+_METADATA = TypeAdapter(Metadata)
 
 
 class CubeStore:
@@ -172,10 +191,24 @@ class CubeStore:
     def labels_HW(self, split: str, image: str) -> np.ndarray:
         """The class id of every pixel of an image; `ignore_id` where there is no label."""
         entry = self._entry(split, image)
-        labels_HW = self._array(split, image, "labels", entry.label_dtype, entry.label_offset, entry.shape[:2])
+        return self.class_ids(
+            self._array(split, image, "labels", entry.label_dtype, entry.label_offset, entry.shape[:2])
+        )
+
+    def class_ids(self, labels_HW: np.ndarray) -> np.ndarray:
+        """Class ids from labels as the files hold them, which published files keep raw."""
         if not np.issubdtype(labels_HW.dtype, np.integer):
             labels_HW = labels_HW.astype(np.int64)
         return np.asarray(self._metadata.label_map)[labels_HW] if self._metadata.label_map else labels_HW
+
+    def entries(self, split: str) -> list[Entry]:
+        """Where a split's images lie in its file, in the order of `images`."""
+        return list(self._split(split).values())
+
+    def file(self, split: str) -> Path:
+        """The HDF5 file of a split."""
+        self._split(split)
+        return self.path / self._metadata.files[split]
 
     def statistics(self, split: str) -> ImageStatistics:
         """Statistics of a split's images, in the order of `images`."""
@@ -190,7 +223,7 @@ class CubeStore:
         file = self.path / self._metadata.files[split]
         if offset is None:
             # Opened anew each time: an open HDF5 handle must not travel into a forked data loader.
-            with h5py.File(file, "r") as handle:
+            with reading(file), h5py.File(file, "r") as handle:
                 return handle[image][key][()].reshape(tuple(shape))
         if split not in self._maps:
             try:
@@ -199,7 +232,7 @@ class CubeStore:
                 raise _broken(file) from error
         try:
             return np.ndarray(tuple(shape), np.dtype(dtype), buffer=self._maps[split], offset=offset)
-        except TypeError as error:  # the file ends before the image does
+        except (TypeError, ValueError) as error:  # the file ends before the image does
             raise _broken(file) from error
 
     def _split(self, split: str) -> dict[str, Entry]:

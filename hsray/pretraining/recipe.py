@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hsray.digest import digest
 from hsray.errors import RequestError
+from hsray.roots import InnerPath
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -31,7 +32,7 @@ class Origin(_Strict):
 class Source(Origin):
     """One npz file of spectra."""
 
-    file: str  # relative to the data folder
+    file: InnerPath  # relative to the data folder
     spectra: str  # the array's key
     wavelengths: str
     unit: Literal["nm", "um"] = "nm"
@@ -44,7 +45,7 @@ class Source(Origin):
 class StoreSource(Origin):
     """A prepared dataset: by its name under the data folder, or by a path. Its spectra are read as they are drawn."""
 
-    path: str | None = None
+    path: InnerPath | None = None
     split: Literal["train", "val", "test"] = "train"
 
 

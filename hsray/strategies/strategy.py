@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hsray.errors import RequestError
+from hsray.roots import inner
 from hsray.strategies.provenance import provenance
 from hsray.strategies.references import FOLDER, is_named, weights_folder
 
@@ -55,6 +56,8 @@ class Encoder(Part):
     @field_validator("weights")
     @classmethod
     def _whole_path(cls, weights: str | None) -> str | None:
+        if weights is not None:
+            inner(weights.removeprefix(FOLDER))
         # A run happens in another folder and on another node than where the file was named.
         return weights if weights is None or is_named(weights) else str(Path(weights).resolve())
 

@@ -3,13 +3,14 @@
 A file of torch.save is a zip archive: one pickle, which says how the tensors lie in storages, and the storages. The
 authors of the study save PyTorch-Lightning checkpoints, whose pickle holds configuration objects beside the tensors,
 so torch's own safe loader refuses it. Here the pickle is not unpickled at all: its opcodes are read one by one, plain
-containers and tensors are understood, and everything else becomes `OPAQUE`. Torch's older files, which are no archives,
-go through `torch.load(weights_only=True)`.
+containers and tensors are understood, and everything else becomes `OPAQUE`. Torch's older files are a row of pickles
+with the storages behind them, and are read in the same way.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 import pickle
 import pickletools
 import struct
@@ -30,6 +31,7 @@ from hsray.errors import RequestError
 # Where the state dict may lie in a checkpoint that holds more than one.
 STATE_KEYS = ("state_dict", "model_state_dict", "model_state", "model")
 OPAQUE = object()
+MAGIC = 0x1950A86A20F9469CFC6C  # of torch's older files
 DTYPES = {
     "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
@@ -80,11 +82,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
-            found: dict[str, Any] = load_file(path)
+            found = load_file(path)
         elif zipfile.is_zipfile(path):
             found = _from_archive(path)
         else:
-            found = _state_dict(torch.load(path, map_location="cpu", weights_only=True), Tensor)
+            found = _from_row(path)
     except UNREADABLE as error:
         told = str(error).splitlines() if not isinstance(error, pickle.UnpicklingError) else []
         why = f"{type(error).__name__}: {told[0][:120]}" if told else type(error).__name__
@@ -100,12 +102,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
 
 
-def _state_dict(content: Any, kind: type) -> dict[str, Any]:
+def _state_dict(content: Any) -> dict[str, Lying]:
     """The dictionary of tensors in what a checkpoint holds."""
     if not isinstance(content, dict):
         return {}
     for one in (*(content.get(key) for key in STATE_KEYS), content):
-        tensors = {n: t for n, t in one.items() if isinstance(t, kind)} if isinstance(one, dict) else {}
+        tensors = {n: t for n, t in one.items() if isinstance(t, Lying)} if isinstance(one, dict) else {}
         if tensors:
             return tensors
     return {}
@@ -119,12 +121,34 @@ def _from_archive(path: Path) -> dict[str, Tensor]:
         prefix = pickles[0].removesuffix("data.pkl")
         if f"{prefix}byteorder" in archive.namelist() and _record(archive, f"{prefix}byteorder") != b"little":
             raise ValueError("its numbers are big-endian")
-        lying = _state_dict(_read_pickle(_record(archive, pickles[0])), Lying)
+        lying = _state_dict(_read_pickle(_record(archive, pickles[0])))
         storages: dict[str, bytearray] = {}
         for one in lying.values():
             key = one.storage.key
             if key not in storages:
                 storages[key] = bytearray(_record(archive, f"{prefix}data/{key}"))
+        return {name: _tensor(storages[one.storage.key], one) for name, one in lying.items()}
+
+
+def _from_row(path: Path) -> dict[str, Tensor]:
+    """Torch's format before 1.6: magic number, version and machine, the object, the storages' keys, the storages."""
+    # Mapped: however much a broken pickle asks for, no more is read than there is.
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as file:
+        magic, _, machine, content, keys = (_read_pickle(file) for _ in range(5))
+        if magic != MAGIC or not isinstance(machine, dict) or machine.get("little_endian") is not True:
+            raise ValueError("it does not start as torch's files do")
+        lying = _state_dict(content)
+        dtypes = {one.storage.key: one.storage.dtype for one in lying.values()}
+        storages: dict[str, bytearray] = {}
+        left = len(file) - file.tell()
+        for key in map(str, keys):
+            (count,) = struct.unpack("<q", file.read(8))
+            dtype = dtypes.get(key)
+            if dtype is None:
+                raise ValueError(f"its storage {key} is of an unknown type")
+            if not 0 <= count * dtype.itemsize <= left:
+                raise ValueError(f"its storage {key} speaks of more than the file holds")
+            storages[key] = bytearray(file.read(count * dtype.itemsize))
         return {name: _tensor(storages[one.storage.key], one) for name, one in lying.items()}
 
 
@@ -151,7 +175,7 @@ def _tensor(content: bytearray, lying: Lying) -> Tensor:
     return values.as_strided(lying.size, lying.stride, lying.offset)
 
 
-def _read_pickle(content: bytes) -> Any:
+def _read_pickle(content: bytes | mmap.mmap) -> Any:
     """What a pickle stands for, as dictionaries, lists, tuples, numbers, texts, `Lying`, `Global` and `OPAQUE`.
 
     pickletools decodes the opcodes and their arguments; what they would do is done here, on plain containers only.

@@ -8,6 +8,7 @@ import numpy as np
 from spectral.io import envi
 from spectral.io.spyfile import SpyFile
 
+from hsray.datasets.broken import UNREADABLE, broken, reading
 from hsray.datasets.raw import mat, png
 from hsray.errors import RequestError
 
@@ -29,10 +30,8 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
         case ".png":
             return png.load(path)
         case ".npy":
-            try:
+            with reading(path):
                 return np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
-                raise mat.broken(path, error) from error
         case ".hdr":
             return _read_envi(path)
     raise RequestError(f"hsray does not read {path.suffix or 'such'} files", where=str(path), do=f"use {FORMATS}")
@@ -76,7 +75,7 @@ def found_wavelengths(path: Path) -> tuple[float, ...] | None:
 def _open_envi(path: Path) -> SpyFile:
     try:
         image = envi.open(str(path))
-    except (envi.EnviException, OSError, ValueError, KeyError) as error:
+    except (envi.EnviException, *UNREADABLE) as error:
         raise RequestError(f"This ENVI image cannot be read ({error})", where=str(path)) from error
     if not isinstance(image, SpyFile):
         raise RequestError("This ENVI header does not belong to an image", where=str(path))
@@ -89,6 +88,7 @@ def _read_envi(path: Path) -> np.ndarray:
     needed = image.offset + height * width * bands * image.sample_size
     size = Path(image.filename).stat().st_size
     if size < needed:
-        raise mat.broken(Path(image.filename), EOFError(f"{size} bytes of {needed}"))
-    values = np.asarray(image.open_memmap(interleave="bip", writable=False))
+        raise broken(Path(image.filename), EOFError(f"{size} bytes of {needed}"))
+    with reading(Path(image.filename)):
+        values = np.asarray(image.open_memmap(interleave="bip", writable=False))
     return values[..., 0] if bands == 1 else values

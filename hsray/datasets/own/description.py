@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError, model_validator
 
 from hsray.errors import RequestError, problems
+from hsray.roots import InnerPath
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Channel, Channel, Channel]
@@ -56,7 +57,7 @@ class Blocks(Ratios):
 
 class _Common(_Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    wavelengths: list[float] | Spread | str | None = None
+    wavelengths: list[float] | Spread | InnerPath | None = None
     """In nm: a list, a range, a csv file (or, for npz, a key); None takes them from ENVI headers or column names."""
     classes: dict[Annotated[str, Field(pattern=r"^-?\d+$")], ClassName | tuple[ClassName, Colour]] | str | None = None
     """Raw label to name or [name, [r, g, b]]; or a dataset of the catalogue; None: one class for each label found."""
@@ -72,9 +73,9 @@ class Scene(_Common):
     """One large image with a label map, cut into blocks."""
 
     kind: Literal["scene"]
-    cube: str
+    cube: InnerPath
     cube_key: str | None = None
-    labels: str
+    labels: InnerPath
     label_key: str | None = None
     layout: Literal["HWC", "CHW"] = "HWC"
     splits: Blocks
@@ -84,19 +85,19 @@ class Folder(_Common):
     """Many images; `{image}` in the two paths stands for an image's name. `splits` is a csv with image and split."""
 
     kind: Literal["folder"]
-    cubes: str = Field(pattern=r"\{image\}")
+    cubes: InnerPath = Field(pattern=r"\{image\}")
     cube_key: str | None = None
-    labels: str = Field(pattern=r"\{image\}")
+    labels: InnerPath = Field(pattern=r"\{image\}")
     label_key: str | None = None
     layout: Literal["HWC", "CHW"] = "HWC"
-    splits: str
+    splits: InnerPath
 
 
 class Table(_Common):
     """Labelled spectra: npz with arrays under keys, or csv with columns. Rows of one group stay in one split."""
 
     kind: Literal["table"]
-    table: str = Field(pattern=r"\.(npz|csv)$")
+    table: InnerPath = Field(pattern=r"\.(npz|csv)$")
     spectra: str | None = None
     """Key of the spectra in an npz. In a csv every column whose name is a number (its wavelength) is a band."""
     labels: str
@@ -142,4 +143,4 @@ def parse_description(content: dict[str, object], where: str) -> Description:
 
 def _sentence(kind: str, message: str) -> str:
     known = {"extra_forbidden": "There is no such key", "missing": "This key is missing"}
-    return known.get(kind, message)
+    return known.get(kind, message.removeprefix("Value error, "))

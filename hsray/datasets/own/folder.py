@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from hsray.datasets.classes import legend, to_ids
 from hsray.datasets.own.arrays import found_wavelengths, read_array, read_cube
 from hsray.datasets.own.description import Folder
 from hsray.datasets.own.meaning import named_classes, wavelengths_nm
+from hsray.datasets.own.text import read_csv
 from hsray.datasets.source import Source, check_sizes, missing_files
 from hsray.datasets.store import SPLITS
 from hsray.errors import RequestError
@@ -70,20 +70,22 @@ def _read_splits(path: Path) -> dict[str, list[str]]:
         raise RequestError("The split file is missing", where=str(path))
     splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     seen: set[str] = set()
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        if not {"image", "split"} <= set(rows.fieldnames or ()):
-            raise RequestError("The split file needs the columns image and split", where=str(path))
-        for number, row in enumerate(rows, 2):
-            image, split = row["image"], row["split"]
-            if split not in splits or not image or image in seen or "/" in image:
-                raise RequestError(
-                    f"Line {number} cannot be used: image {image!r}, split {split!r}",
-                    where=str(path),
-                    do="name every image once, without a slash, in train, val or test",
-                )
-            seen.add(image)
-            splits[split].append(image)
+    header, *lines = read_csv(path) or [[]]
+    if not {"image", "split"} <= set(header):
+        raise RequestError("The split file needs the columns image and split", where=str(path))
+    for number, line in enumerate(lines, 2):
+        if not line:
+            continue
+        row = dict(zip(header, line, strict=False))
+        image, split = row.get("image", ""), row.get("split", "")
+        if split not in splits or not image or image in seen or "/" in image or image == "..":
+            raise RequestError(
+                f"Line {number} cannot be used: image {image!r}, split {split!r}",
+                where=str(path),
+                do="name every image once, without a slash, in train, val or test",
+            )
+        seen.add(image)
+        splits[split].append(image)
     if empty := [split for split, images in splits.items() if not images]:
         raise RequestError(f"The split file has no image in {', '.join(empty)}", where=str(path))
     return {split: sorted(images) for split, images in splits.items()}

@@ -9,6 +9,7 @@ import numpy as np
 from hsray.datasets import catalog
 from hsray.datasets.classes import Named
 from hsray.datasets.own.description import Description, Spread
+from hsray.datasets.own.text import read_text
 from hsray.errors import RequestError
 
 
@@ -61,7 +62,7 @@ def _from_csv(path: Path) -> tuple[float, ...]:
     if not path.is_file():
         raise RequestError("The file of wavelengths is missing", where=str(path))
     values = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if cells := line.replace(",", " ").replace(";", " ").split():
             try:
                 values.append(float(cells[-1]))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hsray.datasets.blocks import lacking_classes
+from hsray.datasets.broken import open_npz, reading
 from hsray.datasets.classes import legend, to_ids
 from hsray.datasets.own.description import Table
 from hsray.datasets.own.meaning import named_classes, wavelengths_nm
-from hsray.datasets.raw.mat import broken
+from hsray.datasets.own.text import read_csv
 from hsray.datasets.source import Source
 from hsray.datasets.store import SPLITS
 from hsray.errors import RequestError
@@ -116,16 +115,13 @@ def assign_groups(counts_GK: np.ndarray, shares_S: np.ndarray, seed: int) -> np.
 def _read_npz(path: Path, description: Table) -> Rows:
     key = description.spectra or "spectra"
     wavelengths_key = description.wavelengths if isinstance(description.wavelengths, str) else None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            wanted = [key, description.labels, *([description.group] if description.group else [])]
-            if lacking := [name for name in wanted if name not in file]:
-                raise _lacking(path, lacking, list(file))
-            spectra_RL, labels_R = file[key], file[description.labels]
-            groups_R = file[description.group] if description.group else np.arange(len(labels_R))
-            centres = file.get(wavelengths_key)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise broken(path, error) from error
+    with reading(path), open_npz(path) as file:
+        wanted = [key, description.labels, *([description.group] if description.group else [])]
+        if lacking := [name for name in wanted if name not in file]:
+            raise _lacking(path, lacking, list(file))
+        spectra_RL, labels_R = file[key], file[description.labels]
+        groups_R = file[description.group] if description.group else np.arange(len(labels_R))
+        centres = file.get(wavelengths_key)
     if spectra_RL.ndim != 2 or labels_R.shape != spectra_RL.shape[:1] or groups_R.shape != labels_R.shape:
         raise RequestError(
             f"The table's parts are of different sizes: spectra {spectra_RL.shape}, labels {labels_R.shape}, "
@@ -137,21 +133,19 @@ def _read_npz(path: Path, description: Table) -> Rows:
 
 
 def _read_csv(path: Path, description: Table) -> Rows:
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.reader(file)
-        header = next(lines, [])
-        wanted = [description.labels, *([description.group] if description.group else [])]
-        if lacking := [name for name in wanted if name not in header]:
-            raise _lacking(path, lacking, header)
-        bands = [index for index, name in enumerate(header) if name not in wanted and _is_number(name)]
-        spectra, labels, groups = [], [], []
-        for number, line in enumerate(lines, 2):
-            try:
-                spectra.append([float(line[index]) if line[index] else np.nan for index in bands])
-                labels.append(int(line[header.index(description.labels)]))
-                groups.append(line[header.index(description.group)] if description.group else "")
-            except (ValueError, IndexError) as error:
-                raise RequestError(f"Line {number} cannot be read ({error})", where=str(path)) from error
+    header, *lines = read_csv(path) or [[]]
+    wanted = [description.labels, *([description.group] if description.group else [])]
+    if lacking := [name for name in wanted if name not in header]:
+        raise _lacking(path, lacking, header)
+    bands = [index for index, name in enumerate(header) if name not in wanted and _is_number(name)]
+    spectra, labels, groups = [], [], []
+    for number, line in enumerate(lines, 2):
+        try:
+            spectra.append([float(line[index]) if line[index] else np.nan for index in bands])
+            labels.append(int(line[header.index(description.labels)]))
+            groups.append(line[header.index(description.group)] if description.group else "")
+        except (ValueError, IndexError) as error:
+            raise RequestError(f"Line {number} cannot be read ({error})", where=str(path)) from error
     if not spectra or not bands:
         raise RequestError(
             "This table holds no spectra", where=str(path), do="name each band's column by its wavelength in nm"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hsray.datasets.broken import broken
 from hsray.datasets.raw import png
-from hsray.datasets.raw.mat import broken
 
 HEADER = struct.Struct("<5ifi")
 

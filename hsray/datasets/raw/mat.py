@@ -1,19 +1,18 @@
-"""MATLAB files, of version 5 (scipy) and 7.3 (HDF5)."""
+"""MATLAB files, of versions 4 and 5 (scipy) and 7.3 (HDF5)."""
 
 from __future__ import annotations
 
 import struct
-import zlib
 from pathlib import Path
 
 import h5py
 import numpy as np
 import scipy.io
-from scipy.io.matlab import MatReadError
 
+from hsray.datasets.broken import broken, reading
 from hsray.errors import RequestError
 
-BROKEN = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib.error, struct.error, MatReadError)
+WIDTHS_4 = (8, 4, 4, 2, 2, 1)  # bytes of a number by its precision, in version 4
 
 
 def variables(path: Path) -> dict[str, tuple[int, ...]]:
@@ -22,14 +21,12 @@ def variables(path: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         RequestError: the file is truncated or no MATLAB file.
     """
-    if h5py.is_hdf5(path):
-        with _open73(path) as file:
-            return {key: value.shape[::-1] for key, value in file.items() if isinstance(value, h5py.Dataset)}
-    _check_length(path)
-    try:
+    with reading(path):
+        if h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                return {key: value.shape[::-1] for key, value in file.items() if isinstance(value, h5py.Dataset)}
+        _check_length(path)
         return {name: shape for name, shape, _ in scipy.io.whosmat(path)}
-    except BROKEN as error:
-        raise broken(path, error) from error
 
 
 def load(path: Path, key: str | None = None) -> np.ndarray:
@@ -50,42 +47,39 @@ def load(path: Path, key: str | None = None) -> np.ndarray:
         raise RequestError(
             f"This file lacks the key {key!r}; it has {', '.join(map(repr, found)) or 'none'}", where=str(path)
         )
-    try:
+    with reading(path):
         if h5py.is_hdf5(path):
-            with _open73(path) as file:
+            with h5py.File(path, "r") as file:
                 return np.asarray(file[key]).T
         return np.asarray(scipy.io.loadmat(path, variable_names=[key])[key])
-    except BROKEN as error:
-        raise broken(path, error) from error
-
-
-def broken(path: Path, error: Exception) -> RequestError:
-    """Return the error for a file that cannot be read."""
-    return RequestError(f"This file is truncated or broken ({error})", where=str(path), do="get it anew")
-
-
-def _open73(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise broken(path, error) from error
 
 
 def _check_length(path: Path) -> None:
-    """Walk the top-level elements of a version-5 file: a truncated one ends inside an element."""
+    """Walk the top-level elements: a truncated file ends inside one, and a broken one speaks of more than it holds."""
     size = path.stat().st_size
     with path.open("rb") as file:
         header = file.read(128)
-        if len(header) < 128 or header[126:128] not in (b"IM", b"MI"):
-            if size < 128:
-                raise broken(path, EOFError(f"{size} bytes"))
-            return  # version 4: scipy finds out
-        order, position = ("<" if header[126:128] == b"IM" else ">"), 128
+        five = len(header) == 128 and 0 not in header[:4]  # a text; version 4 begins with a small number
+        if five and header[126:128] not in (b"IM", b"MI"):
+            raise ValueError("it is no MATLAB file")
+        order = ">" if header[126:128] == b"MI" else "<"
+        position = 128 if five else 0
         while position < size:
             file.seek(position)
-            tag = file.read(8)
-            if len(tag) < 8:
+            tag = file.read(8 if five else 20)
+            if len(tag) < (8 if five else 20):
                 raise broken(path, EOFError("it ends inside an element"))
-            position += 8 + struct.unpack(order + "II", tag)[1]
-        if position > size:
-            raise broken(path, EOFError(f"{size} bytes of at least {position}"))
+            position += 8 + struct.unpack(order + "II", tag)[1] if five else _length_4(tag)
+        if position > size or not size:
+            raise broken(path, EOFError(f"{size} bytes of at least {max(position, 20)}"))
+
+
+def _length_4(header: bytes) -> int:
+    """Bytes of a variable of a version-4 file, its header included. Raises ValueError where it is none."""
+    for order, machine in (("<", 0), (">", 1)):
+        kind, rows, columns, imaginary, name = struct.unpack(f"{order}5i", header)
+        thousands, precision = kind // 1000, kind // 10 % 10
+        whole = min(rows, columns) >= 0 and 0 < name <= 256 and imaginary in (0, 1)
+        if whole and thousands == machine and precision < len(WIDTHS_4):
+            return 20 + name + rows * columns * WIDTHS_4[precision] * (1 + imaginary)
+    raise ValueError("it is no MATLAB file")

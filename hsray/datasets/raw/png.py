@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from hsray.datasets.raw.mat import broken
+from hsray.datasets.broken import reading
 from hsray.errors import RequestError
 
-END = b"IEND\xaeB`\x82"  # the last chunk with its checksum
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def size_HW(path: Path) -> tuple[int, int]:
@@ -19,13 +20,10 @@ def size_HW(path: Path) -> tuple[int, int]:
     Raises:
         RequestError: the file is truncated or no PNG.
     """
-    try:
+    with reading(path):
+        _check_chunks(path)
         with Image.open(path) as image:
             width, height = image.size
-    except (OSError, UnidentifiedImageError) as error:
-        raise broken(path, error) from error
-    if END not in path.read_bytes()[-64:]:
-        raise broken(path, EOFError("its last part is missing"))
     return height, width
 
 
@@ -35,13 +33,28 @@ def load(path: Path) -> np.ndarray:
     Raises:
         RequestError: the file is truncated, or has colours instead of ids.
     """
-    try:
+    with reading(path):
+        _check_chunks(path)
         with Image.open(path) as image:
             labels = np.asarray(image)
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
-        raise broken(path, error) from error
     if labels.ndim != 2:
         raise RequestError(
             f"This label map has {labels.shape[-1]} channels; one is needed, of class ids", where=str(path)
         )
     return labels
+
+
+def _check_chunks(path: Path) -> None:
+    """Walk the chunks to the last one. Raises ValueError or EOFError where they do not fit the file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(len(SIGNATURE)) != SIGNATURE:
+            raise ValueError("it is no PNG file")
+        kind = b""
+        while kind != b"IEND":
+            head = file.read(8)
+            if len(head) < 8:
+                raise EOFError("its last part is missing")
+            length, kind = struct.unpack(">I4s", head)
+            if file.seek(length + 4, 1) > size:
+                raise EOFError("it ends inside a chunk")
