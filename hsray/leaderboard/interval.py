@@ -6,6 +6,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from hsray.leaderboard.student import t_quantile
+
 METHOD = "mean and 95 % interval over seeds (Student's t)"
 FEWEST = 3
 
@@ -15,7 +17,5 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float |
     mean = statistics.fmean(values)
     if len(values) < FEWEST:
         return mean, None, None
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / math.sqrt(len(values))
+    half = t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     return mean, mean - half, mean + half

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hsray.leaderboard.interval import mean_interval
+from hsray.leaderboard.student import t_quantile
 
 
 @given(st.lists(st.floats(0, 100), min_size=3, max_size=31))
@@ -22,3 +23,8 @@ def test_equal_to_scipys_interval(values: list[float]) -> None:
 @pytest.mark.parametrize("values", [[1.0], [1.0, 2.0]])
 def test_no_interval_below_three(values: list[float]) -> None:
     assert mean_interval(values)[1:] == (None, None)
+
+
+@given(st.integers(1, 2000), st.floats(0.5, 0.9999))
+def test_our_quantiles_of_students_t_are_scipys(df: int, p: float) -> None:
+    assert t_quantile(df, p) == pytest.approx(stats.t.ppf(p, df), rel=1e-9, abs=1e-9)

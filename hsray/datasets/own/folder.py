@@ -14,6 +14,7 @@ from hsray.datasets.own.text import read_csv
 from hsray.datasets.source import Source, check_sizes, missing_files
 from hsray.datasets.store import SPLITS
 from hsray.errors import RequestError
+from hsray.roots import LONGEST
 
 
 def folder_source(description: Folder, folder: Path) -> Source:
@@ -78,7 +79,8 @@ def _read_splits(path: Path) -> dict[str, list[str]]:
             continue
         row = dict(zip(header, line, strict=False))
         image, split = row.get("image", ""), row.get("split", "")
-        if split not in splits or not image or image in seen or "/" in image or image == "..":
+        named = image and image not in seen and "/" not in image and image != ".." and len(image.encode()) <= LONGEST
+        if split not in splits or not named:
             raise RequestError(
                 f"Line {number} cannot be used: image {image!r}, split {split!r}",
                 where=str(path),
