@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -190,7 +190,7 @@ def _read_pickle(content: bytes | mmap.mmap) -> Any:
         del stack[start:]
         return taken
 
-    for opcode, decoded, _ in pickletools.genops(content):
+    for opcode, decoded, _ in pickletools.genops(cast(IO[bytes], content)):
         name, argument = opcode.name, cast(Any, decoded)
         if name in _CONSTANTS:
             stack.append(_CONSTANTS[name]())

@@ -121,7 +121,7 @@ def _read_npz(path: Path, description: Table) -> Rows:
             raise _lacking(path, lacking, list(file))
         spectra_RL, labels_R = file[key], file[description.labels]
         groups_R = file[description.group] if description.group else np.arange(len(labels_R))
-        centres = file.get(wavelengths_key)
+        centres = file.get(wavelengths_key) if wavelengths_key else None
     if spectra_RL.ndim != 2 or labels_R.shape != spectra_RL.shape[:1] or groups_R.shape != labels_R.shape:
         raise RequestError(
             f"The table's parts are of different sizes: spectra {spectra_RL.shape}, labels {labels_R.shape}, "
