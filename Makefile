@@ -4,7 +4,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test smoke geo check bench schema lock clean
+N ?= 50
+SEED ?= 0
+JOBS ?= 2
+
+.PHONY: chaos fuzz infra-check reliability demo test smoke geo check bench schema lock clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)  ## compare three ways of transfer on a real scene
@@ -13,6 +17,12 @@ demo: $(READY)  ## compare three ways of transfer on a real scene
 test: $(READY)  ## the whole test run
 	$(BIN)/python -m pytest
 
+reliability: $(READY)  ## what needs whole sweeps under faults, several nodes, servers: minutes each, not in `make test`
+	$(BIN)/python -m pytest tests/reliability
+
+chaos: $(READY)  ## N tiny sweeps (make chaos N=50 SEED=0), a random fault in each, and what was lost
+	$(BIN)/python -m tests.reliability.chaos --count $(N) --seed $(SEED) --jobs $(JOBS)
+
 smoke: $(READY) geo  ## every table of the study in tiny, on simulated raw files, all strategies included
 	$(BIN)/python -m tests.smoke
 
@@ -20,10 +30,17 @@ geo: $(READY)  ## the extra for Earth-observation encoders
 	@$(BIN)/python -c 'import importlib.util as i, sys; sys.exit(i.find_spec("torchgeo") is None)' || \
 		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[geo]'
 
+fuzz: $(READY)  ## every reader under broken and hostile files, 1,000 each (FUZZ_EXAMPLES=…)
+	$(BIN)/python -m pytest tests/fuzz
+
 check: $(READY)  ## style and types
 	$(BIN)/ruff check hsray tests
 	$(BIN)/ruff format --check hsray tests
 	$(BIN)/mypy
+
+infra-check: $(READY)  ## the files in infra/ and dashboards/, checked by the tools of their kinds and run where they can be
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[infra]'
+	$(BIN)/python -m pytest tests/infra
 
 bench: $(READY)  ## overhead of a trial, way of the data
 	$(BIN)/python -m tests.benchmarks

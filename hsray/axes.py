@@ -23,6 +23,12 @@ def follows(value: Any) -> tuple[str | None, dict[str, Any]]:
     return None, {}
 
 
+def followed(value: Any, chosen: dict[str, Any]) -> Any:
+    """The value itself, or the one that follows from an axis where that axis is among the chosen values."""
+    axis, by_value = follows(value)
+    return by_value[axis_name(chosen[axis])] if axis in chosen else value
+
+
 def left_out(without: list[dict[str, Any]], chosen: dict[str, Any]) -> bool:
     """Is this combination of axis values one that the file does without?"""
     return any(all(axis_name(chosen[axis]) in axis_names(values) for axis, values in one.items()) for one in without)

@@ -29,7 +29,7 @@ def run_demo(data: Path, runs: Path, uri: str, picture: Path, *, quick: bool) ->
     from hsray.sweep.run import sweep
 
     view = LiveView(console)
-    result = sweep(experiment, data_root=data, runs_root=runs, tracking_uri=uri, where="demo", view=view)
+    result = sweep(experiment, data_root=data, runs_root=runs, tracking_uri=uri, where="demo", view=view, signals=True)
 
     def show() -> None:
         print_table(experiment.name, uri, "table")

@@ -36,6 +36,14 @@ class TrainingFailed(HsrayError):
     """A run ended by its own doing, such as a loss that is not finite. It counts, and the sweep goes on."""
 
 
+class RunStopped(HsrayError):
+    """A run was asked to stop: it saved where it was, left no result, and goes on from there another time."""
+
+
+class MachineFault(HsrayError):
+    """The machine failed a run: a full disk, a folder that cannot be written. The run stays open and does not count."""
+
+
 def invalid_values(error: Any, where: str = "") -> list[RequestError]:
     """One error for every fault of a pydantic ValidationError, with its dotted key and the value."""
     found = []

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from hsray.axes import axis_name, axis_names, follows
+from hsray.axes import axis_name, axis_names, followed, follows
 from hsray.errors import RequestError, problems
 from hsray.variants import smoke_variant
 
@@ -66,13 +74,70 @@ class Final(_Strict):
     seeds: int = Field(10, ge=0)
 
 
-class Resources(_Strict):
-    """What one run gets. `gpus: auto` is one a worker where there are GPUs, else none; shares (0.5) are allowed."""
+_by_axis = Discriminator(lambda value: "by axis" if isinstance(value, dict) else "value")
+_ONE = Field(min_length=1, max_length=1)
+_Workers = Annotated[int, Field(ge=1)]
+_Gpus = Literal["auto"] | Annotated[float, Field(ge=0)]
+_Cpus = Annotated[float, Field(gt=0)]
 
-    workers: int = Field(1, ge=1)
-    gpus: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
-    cpus: Annotated[float, Field(gt=0)] = 1
+
+class Resources(_Strict):
+    """What each worker of a run gets, and how many workers it has.
+
+    `workers`, `gpus` and `cpus` may follow from an axis: `{workers: {strategy: {fc: 1, runet: 2}}}`.
+    """
+
+    workers: Annotated[
+        Annotated[_Workers, Tag("value")] | Annotated[dict[str, dict[str, _Workers]], _ONE, Tag("by axis")], _by_axis
+    ] = Field(1, description="1: in an actor; more: Ray Train with DDP")
+    gpus: Annotated[
+        Annotated[_Gpus, Tag("value")] | Annotated[dict[str, dict[str, _Gpus]], _ONE, Tag("by axis")], _by_axis
+    ] = Field("auto", description="auto: one where there are GPUs, else none; shares (0.5) are allowed")
+    cpus: Annotated[
+        Annotated[_Cpus, Tag("value")] | Annotated[dict[str, dict[str, _Cpus]], _ONE, Tag("by axis")], _by_axis
+    ] = 1.0
+    custom: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="Ray's custom resources: {'accelerator_type:A100': 0.001}"
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="only on nodes with these Ray labels: {region: eu, disk: 'in(ssd,nvme)'}"
+    )
     concurrent: int | None = Field(None, ge=1, description="most runs at a time; left out: as many as fit")
+
+    def of(self, chosen: dict[str, Any]) -> Resources:
+        """What a run gets under these values of axes; what follows from another axis is left as it is."""
+        by_axis = {name: getattr(self, name) for name in ("workers", "gpus", "cpus")}
+        return self.model_copy(update={name: followed(value, chosen) for name, value in by_axis.items()})
+
+    def kinds(self) -> list[Resources]:
+        """All that `of` can give."""
+        found = [self]
+        for axis, names in self.follows().items():
+            found = [one.of({axis: name}) for one in found for name in names]
+        return list({one.model_dump_json(): one for one in found}.values())
+
+    @property
+    def several_workers(self) -> bool:
+        """Does any run have several?"""
+        by_axis = follows(self.workers)[1]
+        return any(workers != 1 for workers in (by_axis.values() or [self.workers]))
+
+    def follows(self) -> dict[str, list[str]]:
+        """The axes that something follows from, with the values that are named."""
+        found: dict[str, list[str]] = {}
+        for value in (self.workers, self.gpus, self.cpus):
+            axis, by_value = follows(value)
+            if axis is not None:
+                found[axis] = list(dict.fromkeys([*found.get(axis, []), *by_value]))
+        return found
+
+
+class Caps(_Strict):
+    """Where a sweep stops, as cleanly as by Ctrl-C. The same command goes on when a cap is higher."""
+
+    hours: float | None = Field(None, gt=0, description="wall time of one command")
+    device_hours: float | None = Field(None, gt=0, description="of all runs of the sweep so far: time × workers")
+    disk_gb: float | None = Field(None, gt=0, description="of the sweep's folder and its features, in 10⁹ bytes")
 
 
 class Experiment(_Strict):
@@ -94,6 +159,10 @@ class Experiment(_Strict):
     budget: Budget = Budget()
     final: Final = Final()
     resources: Resources = Resources()
+    caps: Caps = Caps()
+    keep: Literal["best", "finals", "all"] = Field(
+        "best", description="weights that are kept: the finals' and each cell's best trial's; the finals'; all"
+    )
     smoke: dict[str, Any] = Field(
         default_factory=dict, description="what --smoke puts in the place of the above, to show quickly that all works"
     )
@@ -108,8 +177,7 @@ class Experiment(_Strict):
         if missing:
             raise ValueError(f"the axis {' and '.join(missing)} is missing; a list with one value is enough")
         for name, values in axes.items():
-            texts = [json.dumps(value, sort_keys=True, default=str) for value in values]
-            if len(set(texts)) < len(texts):
+            if any(value in values[:place] for place, value in enumerate(values)):
                 raise ValueError(f"the axis {name} names a value twice")
         return axes
 
@@ -119,13 +187,15 @@ class Experiment(_Strict):
             both = sorted(set(getattr(self, first)) & set(getattr(self, second)))
             if both:
                 raise ValueError(f"{', '.join(both)} stands in both {first} and {second}; keep one")
-        for name, value in self.fixed.items():
+        following = {f"fixed.{name}": value for name, value in self.fixed.items()}
+        following |= {f"resources.{name}": getattr(self.resources, name) for name in ("workers", "gpus", "cpus")}
+        for name, value in following.items():
             axis, by_value = follows(value)
             if axis is not None:
                 if axis not in self.axes:
-                    raise ValueError(f"fixed.{name}: {axis} is no axis")
-                if missing := [str(one) for one in self.axes[axis] if axis_name(one) not in by_value]:
-                    raise ValueError(f"fixed.{name}: no value for {axis} {', '.join(missing)}")
+                    raise ValueError(f"{name}: {axis} is no axis")
+                if missing := [axis_name(one) for one in self.axes[axis] if axis_name(one) not in by_value]:
+                    raise ValueError(f"{name}: no value for {axis} {', '.join(missing)}")
         for number, one in enumerate(self.without):
             for axis, values in one.items():
                 if axis not in self.axes:
@@ -207,10 +277,12 @@ def parse_experiment(content: dict[str, Any], where: str = "experiment") -> Expe
 
 
 def _problem(error: Any, where: str) -> RequestError:
-    dotted = ".".join(map(str, error["loc"]))
+    dotted = ".".join(str(part) for part in error["loc"] if part not in ("value", "by axis"))
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        model: dict[str, type[BaseModel]] = {"": Experiment, "budget": Budget, "final": Final, "resources": Resources}
+        model: dict[str, type[BaseModel]] = {
+            "": Experiment, "budget": Budget, "final": Final, "resources": Resources, "caps": Caps,
+        }  # fmt: skip
         parent = str(error["loc"][0]) if len(error["loc"]) > 1 else ""
         owner: type[BaseModel] = Dimension if parent == "search" else model.get(parent, Experiment)
         fields = ", ".join(field.alias or name for name, field in owner.model_fields.items())

@@ -8,21 +8,71 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from hsray.errors import MachineFault
+
+EPOCHS = "epochs.jsonl"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say which file cannot be written, and why.
+
+    Raises:
+        MachineFault: an OSError in the block, such as a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MachineFault(
+            f"cannot write {path.name}: {error.strerror or error}",
+            where=str(path),
+            do="make room, or mend the folder; then run the same command again",
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` as a whole when the block ends; after a fault nothing is left.
+
+    Raises:
+        MachineFault: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        try:
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what attempts that were killed while writing have left. Nobody else may be writing in the folder."""
+    for partial in folder.glob(".*.*"):
+        if partial.suffix[1:].isdigit():
+            partial.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Either the whole file is there or nothing of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
+    """Either the whole file is there or nothing of it.
+
+    Raises:
+        MachineFault: it cannot be written.
+    """
+    with replacing(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Raises MachineFault."""
     write_atomically(path, json.dumps(content, indent=1, sort_keys=True, default=str).encode())
 
 
@@ -35,15 +85,23 @@ def read_json(path: Path) -> Any | None:
 
 
 def append_epoch(folder: Path, epoch: int, metrics: dict[str, float]) -> None:
-    """One line; a crash can tear the last one only, and readers leave a torn line out."""
+    """One line; a crash can tear the last one only, and readers leave a torn line out. Raises MachineFault."""
     line = json.dumps({"epoch": epoch, "time": time.time(), "metrics": metrics})
-    with (folder / "epochs.jsonl").open("a", encoding="utf-8") as file:
+    with writing(folder / EPOCHS), (folder / EPOCHS).open("a", encoding="utf-8") as file:
         file.write(line + "\n")
+
+
+def sync_epochs(folder: Path) -> None:
+    """Have the log on the disk itself, so that a checkpoint that follows is never ahead of it. Raises MachineFault."""
+    path = folder / EPOCHS
+    if path.exists():
+        with writing(path), path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
     """Whole lines, in the order in which they were written."""
-    path = folder / "epochs.jsonl"
+    path = folder / EPOCHS
     if not path.exists():
         return []
     records = []
@@ -52,14 +110,24 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
             record = json.loads(line)
         except ValueError:  # torn by a crash
             continue
-        if isinstance(record, dict) and {"epoch", "time", "metrics"} <= record.keys():
+        if _whole(record):
             records.append(record)
     return records
 
 
+def _whole(record: Any) -> bool:
+    if not isinstance(record, dict) or not isinstance(record.get("metrics"), dict):
+        return False
+    return isinstance(record.get("epoch"), int) and isinstance(record.get("time"), int | float)
+
+
 def keep_epochs(folder: Path, count: int) -> list[dict[str, Any]]:
-    """Forget what came after the checkpoint that a run goes on from; those epochs are trained and logged again."""
+    """Forget what came after the checkpoint that a run goes on from; those epochs are trained and logged again.
+
+    Raises:
+        MachineFault: the log cannot be written.
+    """
     kept = [record for record in read_epochs(folder) if record["epoch"] < count]
-    if (folder / "epochs.jsonl").exists():
-        write_atomically(folder / "epochs.jsonl", "".join(json.dumps(r) + "\n" for r in kept).encode())
+    if (folder / EPOCHS).exists():
+        write_atomically(folder / EPOCHS, "".join(json.dumps(r) + "\n" for r in kept).encode())
     return kept

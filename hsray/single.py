@@ -18,8 +18,9 @@ from hsray.strategies.assembly import check_assembly
 from hsray.strategies.features import features_bytes, features_folder, is_cacheable, size_text
 from hsray.strategies.strategy import Strategy
 from hsray.strategies.strategy import strategy as find_strategy
-from hsray.training import RunConfig, Training, fit
+from hsray.training import RunConfig, Training, checkpoint, fit
 from hsray.training.config import TRAINING_DIMENSIONS, Task
+from hsray.training.stopping import never
 
 
 def train(
@@ -34,6 +35,7 @@ def train(
     test: bool = True,
     report: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
     say: Callable[[str], None] = lambda message: None,
+    stop: Callable[[], bool] = never,
     **hyperparameters: Any,
 ) -> dict[str, Any]:
     """Train one configuration into the folder `out`; return its result (state, metrics, cost, artefacts).
@@ -44,6 +46,7 @@ def train(
     Raises:
         RequestError: something asked for does not exist or does not fit.
         TrainingFailed: the loss is not finite.
+        RunStopped: `stop()` was true; the folder holds where it was.
     """
     root = Path(data_root).resolve() if data_root else default_data_root().resolve()
     store = open_store(dataset, root)
@@ -87,9 +90,9 @@ def train(
     if is_cacheable(config.strategy) and not features_folder(store, config.strategy, cache).is_dir():
         size = size_text(features_bytes(store, config.strategy))
         say(f"features of {store.name} under {recipe.name} are computed once and kept in {cache}: {size}")
-    result = fit(config, folder, report, cache=cache)
+    result = fit(config, folder, report, cache=cache, stop=stop)
     write_json(folder / "result.json", result)
-    (folder / "last.pt").unlink(missing_ok=True)
+    checkpoint.remove(folder)
     return result
 
 

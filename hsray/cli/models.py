@@ -52,6 +52,9 @@ def train(
     train_once(dataset, strategy, out, data, task.value, fraction, seed, set_ or [])
 
 
+Checkpoint = Annotated[
+    str, typer.Argument(help="A run's folder (also in a store: s3://…), its best.safetensors, or the authors' .ckpt.")
+]
 Strategy = Annotated[str | None, typer.Option(help="Strategy of an authors' checkpoint; runs of hsray know theirs.")]
 MaybeTask = Annotated[Task | None, typer.Option(help="Of the authors' checkpoint; left out: as its decoder takes.")]
 Recipe = Annotated[list[str] | None, typer.Option("--set", help="An option of the strategy, key=value; repeatable.")]
@@ -59,7 +62,7 @@ Recipe = Annotated[list[str] | None, typer.Option("--set", help="An option of th
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A run's folder, its best.safetensors, or the authors' .ckpt.")],
+    checkpoint: Checkpoint,
     dataset: Annotated[str, typer.Argument(help="Name under the data folder, or a path.")],
     strategy: Strategy = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
@@ -81,7 +84,7 @@ def evaluate(
 
 @app.command()
 def predict(
-    checkpoint: Annotated[Path, typer.Argument(help="A run's folder, its best.safetensors, or the authors' .ckpt.")],
+    checkpoint: Checkpoint,
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A folder of cubes, one cube, or a prepared dataset.")],
     out: Annotated[Path, typer.Option(help="Folder for label maps and overlays.")],
     strategy: Strategy = None,

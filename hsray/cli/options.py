@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +11,26 @@ import typer
 
 from hsray.errors import RequestError
 
+
+def only_a_folder(runs: Path) -> Path:
+    if re.match(r"[a-z0-9]+:/", str(runs)):
+        raise RequestError("this command needs a folder of runs, not a store", where="--runs, HSRAY_RUNS")
+    return runs
+
+
 Data = Annotated[
     Path, typer.Option("--data", envvar="HSRAY_DATA", help="Folder of prepared datasets.", show_default=True)
 ]
-Runs = Annotated[Path, typer.Option("--runs", envvar="HSRAY_RUNS", help="Folder of sweeps: ledger, logs, checkpoints.")]
+Runs = Annotated[
+    Path,
+    typer.Option(
+        "--runs", envvar="HSRAY_RUNS", callback=only_a_folder, help="Folder of sweeps: ledger, logs, checkpoints."
+    ),
+]
+RunsOrStore = Annotated[
+    str,
+    typer.Option("--runs", envvar="HSRAY_RUNS", help="Folder of sweeps, or a store that all nodes reach: s3://…"),
+]
 Uri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow: a server or a store.")]
 Experiment = Annotated[Path, typer.Argument(help="YAML file of the experiment.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The file's smoke variant: a tiny budget, to see that all works.")]
@@ -25,6 +42,15 @@ class Format(StrEnum):
     json = "json"
     csv = "csv"
     markdown = "markdown"
+
+
+class Short(StrEnum):
+    table = "table"
+    json = "json"
+
+
+ShortFormat = Annotated[Short, typer.Option("--format", help="How it is printed.")]
+TABLE = Short.table
 
 
 class Against(StrEnum):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsray.commands.console import bar, err
+from hsray.commands.interrupts import saved_on_interrupt
 from hsray.errors import RequestError
 
 if TYPE_CHECKING:
@@ -48,27 +49,29 @@ def train_once(
 
     share = fraction if fraction.startswith("official:") else parse_setting(f"fraction={fraction}")[1]
     values = dict(map(parse_setting, settings))
-    if own := sorted({"task", "fraction", "seed", "test", "out", "data_root", "report", "say"} & set(values)):
+    if own := sorted({"task", "fraction", "seed", "test", "out", "data_root", "report", "say", "stop"} & set(values)):
         raise RequestError(f"{', '.join(own)} is no hyperparameter", where="--set", do="use the option of that name")
-    result = train(
-        dataset,
-        strategy,
-        out=out,
-        task=task,
-        fraction=share,
-        seed=seed,
-        data_root=data,
-        report=report,
-        say=lambda message: err.print(message, highlight=False),
-        **values,
-    )
+    with saved_on_interrupt(out) as asked:
+        result = train(
+            dataset,
+            strategy,
+            out=out,
+            task=task,
+            fraction=share,
+            seed=seed,
+            data_root=data,
+            report=report,
+            say=lambda message: err.print(message, highlight=False),
+            stop=asked,
+            **values,
+        )
     for name in METRICS:
         print(f"test {name:15s} {100 * result['metrics'][f'test/{name}']:6.2f} %")
     print(f"the run: {out}   predict with it: hsray predict {out} CUBES --out maps")
 
 
 def evaluate_checkpoint(
-    checkpoint: Path,
+    checkpoint: str,
     dataset: str,
     data: Path,
     *,
@@ -79,9 +82,10 @@ def evaluate_checkpoint(
 ) -> None:
     from hsray.evaluate import evaluate
     from hsray.experiment import parse_setting
+    from hsray.storage import local_checkpoint
 
     found = evaluate(
-        checkpoint, dataset, strategy=strategy, split=split, task=task, data_root=data,
+        local_checkpoint(checkpoint), dataset, strategy=strategy, split=split, task=task, data_root=data,
         **dict(map(parse_setting, settings)),
     )  # fmt: skip
     row = found.published
@@ -98,7 +102,7 @@ def evaluate_checkpoint(
 
 
 def predict_cubes(
-    checkpoint: Path,
+    checkpoint: str,
     source: str,
     out: Path,
     data: Path,
@@ -113,6 +117,7 @@ def predict_cubes(
 ) -> None:
     from hsray.experiment import parse_setting
     from hsray.predict import predict
+    from hsray.storage import local_checkpoint
 
     with bar() as progress_bar:
         shown = progress_bar.add_task("predicting", total=None)
@@ -121,7 +126,7 @@ def predict_cubes(
             progress_bar.update(shown, completed=done, total=total)
 
         written = predict(
-            checkpoint, source, out=out, strategy=strategy, like=like, split=split, key=key, task=task,
-            data_root=data, overwrite=overwrite, report=report, **dict(map(parse_setting, settings)),
+            local_checkpoint(checkpoint), source, out=out, strategy=strategy, like=like, split=split, key=key,
+            task=task, data_root=data, overwrite=overwrite, report=report, **dict(map(parse_setting, settings)),
         )  # fmt: skip
     print(f"{(len(written) - 1) // 3} label maps and overlays: {out}")

@@ -6,42 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from hsray.commands.console import err
-from hsray.errors import HsrayError
+from hsray.errors import HsrayError, RequestError
 
 if TYPE_CHECKING:
     from hsray.sweep.run import SweepResult
 
 
-def print_plan(experiment: Path, data: Path, runs: Path, *, smoke: bool) -> None:
-    from hsray.experiment import load_experiment
-    from hsray.sweep.cells import cells
-    from hsray.sweep.jobs import contaminated, ended_runs
-
-    loaded = load_experiment(experiment, smoke=smoke)
-    found = cells(loaded, data.resolve(), str(experiment))
-    table = Table(box=None)
-    for column in ("cell", "searched", "trials ended", "finals ended"):
-        table.add_column(column, justify="left" if column in ("cell", "searched") else "right")
-    for cell in found:
-        trials, finals = ended_runs(runs / loaded.name / "cells" / cell.id)
-        planned = loaded.budget.trials if cell.space else 1
-        seeds = 0 if cell.searches_fraction else loaded.final.seeds
-        table.add_row(
-            "  ".join(map(str, cell.axes.values())), ", ".join(cell.space), f"{trials}/{planned}", f"{finals}/{seeds}"
-        )
-    Console().print(table)
-    print(f"{len(found)} cells, at most {loaded.budget.epochs} epochs a run")
-    for strategy, dataset, seen in sorted({(c.strategy.name, c.store.name, contaminated(c)) for c in found}):
-        if seen:
-            err.print(f"[yellow]contaminated:[/] the encoder of {escape(strategy)} has seen {escape(dataset)} ({seen})")
-
-
-def run_sweep(experiment: Path, data: Path, runs: Path, uri: str, *, smoke: bool) -> None:
+def run_sweep(experiment: Path, data: Path, runs: str, uri: str, *, smoke: bool) -> None:
     from hsray.experiment import load_experiment
 
     loaded = load_experiment(experiment, smoke=smoke)
@@ -50,8 +24,39 @@ def run_sweep(experiment: Path, data: Path, runs: Path, uri: str, *, smoke: bool
     from hsray.sweep.live import LiveView
     from hsray.sweep.run import sweep
 
-    result = sweep(loaded, data_root=data, runs_root=runs, tracking_uri=uri, where=str(experiment), view=LiveView(err))
+    result = sweep(
+        loaded, data_root=data, runs_root=runs, tracking_uri=uri, where=str(experiment), view=LiveView(err),
+        signals=True,
+    )  # fmt: skip
     finish(result, uri, lambda: print_table(loaded.name, uri, "table"))
+
+
+def redo_runs(
+    experiment: Path, words: list[str], data: Path, runs: str, seeds: list[int], *, all_finals: bool, smoke: bool
+) -> None:
+    """Note what is to be repeated, and say what the next sweep will do."""
+    from hsray.experiment import load_experiment
+    from hsray.storage import home
+    from hsray.sweep.cells import cells
+    from hsray.sweep.lock import only_driver
+    from hsray.sweep.redo import Attempts, final_seeds, named_cell, redo_cell, redo_finals
+
+    loaded = load_experiment(experiment, smoke=smoke)
+    found = cells(loaded, data.resolve(), str(experiment))
+    with home(runs, loaded.name, lambda line: err.print(line, highlight=False)) as place:
+        folder = place.folder
+        if not (folder / "cells").is_dir():
+            raise RequestError("this sweep has not run yet", where=str(folder), do="nothing is there to be repeated")
+        with only_driver(folder, loaded.name):
+            cell = named_cell(Attempts.read(folder).applied(found), words, str(experiment))
+            if seeds or all_finals:
+                asked = redo_finals(folder, cell, seeds or final_seeds(cell, folder))
+                does = f"trains the final of seed {', '.join(map(str, asked))} again"
+            else:
+                redo_cell(folder, cell)
+                does = "tunes this cell anew and trains its finals"
+    err.print(f"{'  '.join(map(str, cell.axes.values()))}: the next `hsray sweep` {does}", highlight=False)
+    err.print("What was there stays where it is; MLflow marks it superseded then, and no table counts it.")
 
 
 def finish(result: SweepResult, uri: str, show: Callable[[], None]) -> None:

@@ -91,6 +91,14 @@ class Schedule:
         order = np.random.default_rng((self.seed, number)).permutation(self.count)
         return np.array_split(order, self.updates_a_pass)
 
+    def from_update(self, epoch: int, start: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(pass number, samples) of every update of an epoch from `start`."""
+        done, skipped = divmod(start, self.updates_a_pass)
+        for number in self.pass_numbers(epoch)[done:]:
+            for batch in self.batches(number)[skipped:]:
+                yield number, batch
+            skipped = 0
+
 
 class CropBatches:
     """Random crops of the training images: x_BCHW float32, labels_BHW int64 (padded with the ignored id)."""
@@ -119,13 +127,18 @@ class CropBatches:
         """Updates an epoch."""
         return self._schedule.updates
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    @property
+    def samples(self) -> int:
+        """Samples an epoch, over all workers."""
+        return self._schedule.count * self._schedule.passes
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """This worker's part of an epoch's batches, from update `start`; those before it are not read."""
         world, rank = self._shard.world, self._shard.rank
         keys = [
             # A worker without a sample of its own still takes part in the update, with nothing labelled.
             [(number, int(index)) for index in batch[rank::world]] or [(number, -1)]
-            for number in self._schedule.pass_numbers(epoch)
-            for batch in self._schedule.batches(number)
+            for number, batch in self._schedule.from_update(epoch, start)
         ]
         loader = DataLoader(
             self._samples,
@@ -201,25 +214,33 @@ class SpectraBatches:
         self._schedule = Schedule(count, batch, min_updates, seed)
         self._whole = pixels_per_image is None or bool((labelled_N <= pixels_per_image).all())
         self._pool: tuple[Tensor, Tensor] | None = None
+        self._pool_of = -1
 
     @property
     def updates(self) -> int:
         """Updates an epoch."""
         return self._schedule.updates
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for number in self._schedule.pass_numbers(epoch):
-            if self._pool is None or not self._whole:
-                self._pool = self._gather(number)
-            yield from self._pass(number, *self._pool)
+    @property
+    def samples(self) -> int:
+        """Samples an epoch, over all workers."""
+        return self._schedule.count * self._schedule.passes
 
-    def _pass(self, number: int, x_NC: Tensor, y_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in self._schedule.batches(number):
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """This worker's part of an epoch's batches, from update `start`; passes before it are not read."""
+        for number, batch in self._schedule.from_update(epoch, start):
+            x_NC, y_N = self._pixels(number)
             mine = torch.from_numpy(batch[self._shard.rank :: self._shard.world])
             # Batch norm needs two; what fills up counts nothing.
             filler = torch.zeros(max(0, 2 - len(mine)), dtype=torch.int64)
             ignored = torch.full((len(filler),), self._reader.store.ignore_id)
             yield torch.cat([x_NC[mine], x_NC[filler]]), torch.cat([y_N[mine], ignored])
+
+    def _pixels(self, pass_number: int) -> tuple[Tensor, Tensor]:
+        """Those of a pass; where an image's are not all used, they are drawn anew for each."""
+        if self._pool is None or (not self._whole and self._pool_of != pass_number):
+            self._pool, self._pool_of = self._gather(pass_number), pass_number
+        return self._pool
 
     def _gather(self, pass_number: int) -> tuple[Tensor, Tensor]:
         spectra, labels = [], []

@@ -19,6 +19,7 @@ def fronts(cells: list[pl.DataFrame]) -> tuple[pl.DataFrame, list[str]]:
     for of_cell in cells:
         trials = of_cell.filter(
             pl.col("kind") == "trial",
+            ~pl.col("superseded"),
             pl.col("state") == "complete",
             pl.col("validation_jaccard_macro").is_finite(),
             pl.col("labelled_images").is_not_null(),

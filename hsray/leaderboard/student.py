@@ -7,7 +7,7 @@ from functools import cache
 
 
 def t_cdf(t: float, df: int) -> float:
-    """P(T ≤ t) for a whole number of degrees of freedom, by the finite sums (Abramowitz & Stegun, 26.7.3 and 26.7.4)."""
+    """P(T ≤ t) for whole degrees of freedom, by their finite sums (Abramowitz & Stegun, 26.7.3 and 26.7.4)."""
     angle = math.atan(t / math.sqrt(df))
     sine, square = math.sin(angle), math.cos(angle) ** 2
     if df % 2:

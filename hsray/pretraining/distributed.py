@@ -18,6 +18,7 @@ from hsray.pretraining.recipe import Recipe
 from hsray.pretraining.run import pretrain
 from hsray.pretraining.runfolder import RunFolder
 from hsray.sweep.cluster import cluster
+from hsray.sweep.torchgroup import GroupConfig
 
 MACHINE_RETRIES = 3
 
@@ -38,10 +39,11 @@ def pretrain_distributed(recipe: Recipe, data: Path, out: Path, folder: RunFolde
                 "out": str(out.resolve()),
                 "folder": str(folder.path.resolve()),
             },
+            torch_config=GroupConfig(),
             scaling_config=train.ScalingConfig(
                 num_workers=recipe.workers,
-                use_gpu=slots.gpu > 0,
-                resources_per_worker={"CPU": slots.cpu} | ({"GPU": slots.gpu} if slots.gpu else {}),
+                use_gpu=slots.kinds[0].gpu > 0,
+                resources_per_worker=slots.kinds[0].each,
             ),
             run_config=train.RunConfig(
                 storage_path=str(storage), failure_config=train.FailureConfig(max_failures=MACHINE_RETRIES)

@@ -19,7 +19,7 @@ from hsray.errors import RequestError
 from hsray.models import build_decoder, build_encoder, build_stem
 from hsray.models import encoder as encoder_class
 from hsray.strategies.adapters import adapt, trained_parameters
-from hsray.strategies.features import check_features, ensure_features, is_cacheable
+from hsray.strategies.features import check_features, ensure_features, is_cacheable, kept_channels
 from hsray.strategies.strategy import Encoder, Strategy
 from hsray.strategies.weights import WeightsInfo, load_weights
 
@@ -97,7 +97,7 @@ def assemble(
     return _whole(strategy, task, store, subset, load=load)
 
 
-def check_assembly(strategy: Strategy, task: str, store: CubeStore) -> None:
+def check_assembly(strategy: Strategy, task: str, store: CubeStore) -> TransferModel:
     """Build the model and run it once, before hours are spent. Raises RequestError as `assemble`."""
     with told_of_building(strategy, store):
         built = _whole(strategy, task, store, [0])
@@ -107,6 +107,20 @@ def check_assembly(strategy: Strategy, task: str, store: CubeStore) -> None:
             built.model.eval()(torch.rand(shape))
         if strategy.features.pca is not None:  # what the decoder will get in the place of all features
             _decoder(strategy, strategy.features.pca, store)
+        return built.model
+
+
+def untrained(strategy: Strategy, task: str, store: CubeStore) -> TransferModel:
+    """The model that a run trains, before any weights are loaded: to be measured. Raises RequestError as `assemble`.
+
+    Where the encoder has run beforehand, that is the decoder alone on its features.
+    """
+    with told_of_building(strategy, store):
+        if not is_cacheable(strategy):
+            return _whole(strategy, task, store, [0], load=False).model
+        channels = kept_channels(strategy, store) + (store.bands if strategy.beside_bands else 0)
+        view = ViewLayer(np.zeros(channels), np.ones(channels), "standard")
+        return TransferModel(view, None, None, None, _decoder(strategy, channels, store))
 
 
 @contextlib.contextmanager

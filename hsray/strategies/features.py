@@ -105,16 +105,21 @@ def ensure_features(
 
 def features_bytes(store: CubeStore, strategy: Strategy) -> int:
     """Size on disk, stated before it is taken."""
+    channels = kept_channels(strategy, store)
+    pixel = channels * np.dtype(strategy.features.dtype).itemsize + 1  # and its label
+    image = 0 if _one_pixel_images(store) else channels**2 * np.dtype(np.float32).itemsize  # its covariance
+    counts = [store.statistics(split).counts_N for split in SPLITS]
+    return sum(int(counts_N.sum()) * pixel + len(counts_N) * image for counts_N in counts)
+
+
+def kept_channels(strategy: Strategy, store: CubeStore) -> int:
+    """Channels of the features: the encoder's, or the components that are kept of them."""
     part, _ = _encoder(strategy)
     nm_L = _nm(store)
     with torch.device("meta"):  # no memory for weights that only have to be counted
         model: Any = build_encoder(part.name, store.bands, nm_L, **part.options)
     check_features(strategy, int(model.out_channels))
-    channels = strategy.features.pca or int(model.out_channels)
-    pixel = channels * np.dtype(strategy.features.dtype).itemsize + 1  # and its label
-    image = 0 if _one_pixel_images(store) else channels**2 * np.dtype(np.float32).itemsize  # its covariance
-    counts = [store.statistics(split).counts_N for split in SPLITS]
-    return sum(int(counts_N.sum()) * pixel + len(counts_N) * image for counts_N in counts)
+    return strategy.features.pca or int(model.out_channels)
 
 
 def check_room(size: int, cache: Path) -> None:
@@ -131,7 +136,7 @@ def check_room(size: int, cache: Path) -> None:
 
 def size_text(size: float) -> str:
     """Bytes as people read them."""
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB" if size >= 1e5 else f"{size / 1e3:.3g} kB"
 
 
 def bytes_done(folder: Path) -> int:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hsray.axes import axis_name, follows, left_out
+from hsray.axes import followed, left_out
 from hsray.datasets import CubeStore, open_store
 from hsray.digest import digest
 from hsray.errors import RequestError, problems
-from hsray.experiment import Dimension, Experiment
+from hsray.experiment import Dimension, Experiment, Resources
 from hsray.models import accepted_options
+from hsray.roots import inner
 from hsray.strategies.provenance import provenance
 from hsray.strategies.strategy import Strategy, strategy
 from hsray.strategies.weights import weights_sha256
 from hsray.sweep.checks import OWN_AXES, cell_problems, dimension_problems
 from hsray.training.config import ENCODER_DIMENSIONS, TRAINING_DIMENSIONS, RunConfig, Task, Training
+
+if TYPE_CHECKING:
+    from hsray.sweep.checks import Tried
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Cell:
     values: dict[str, Any]
     space: dict[str, Dimension]
     bracket: tuple[int, int] | None
+    resources: Resources = field(default_factory=Resources)
+    attempt: int = 1  # a cell that is repeated (`hsray redo`) is a cell of its own
+    final_attempts: dict[int, int] = field(default_factory=dict)  # by seed; those that were repeated
 
     @property
     def searches_fraction(self) -> bool:
@@ -73,7 +80,11 @@ class Cell:
             "values": self.values,
             "space": {name: dimension.model_dump(mode="json") for name, dimension in self.space.items()},
         }
-        return f"{self.name}@{digest(definition)}"
+        return f"{self.name}@{digest(definition)}{suffix(self.attempt)}"
+
+    def folder(self, sweep_folder: Path) -> Path:
+        """Where its runs lie."""
+        return sweep_folder / "cells" / self.id
 
     def equals(self, other: Cell) -> bool:
         """The same in everything but its values' spelling."""
@@ -85,8 +96,15 @@ class Cell:
         return self.strategy.encoder.weights if self.strategy.encoder is not None else None
 
 
-def cells(experiment: Experiment, data_root: Path, where: str = "experiment") -> list[Cell]:
+def suffix(attempt: int) -> str:
+    """What tells a repeated cell's or final's folder and key from the first: `~2`, and nothing of the first."""
+    return f"~{attempt}" if attempt > 1 else ""
+
+
+def cells(experiment: Experiment, data_root: Path, where: str = "experiment", tried: Tried | None = None) -> list[Cell]:
     """All cells, in the order of the file. Equal ones (an adapter axis over a strategy without one) are merged.
+
+    Every model is built and run once; `tried` is called with each, its cell and its configuration.
 
     Raises:
         RequestError: all problems found: datasets, strategies, dimensions, values, fractions that leave no image,
@@ -94,7 +112,7 @@ def cells(experiment: Experiment, data_root: Path, where: str = "experiment") ->
     """
     found: list[RequestError] = []
     axes = experiment.axes
-    stores = _resolve(axes["dataset"], lambda name: open_store(str(name), data_root), found, "dataset", where)
+    stores = _resolve(axes["dataset"], lambda name: _store(str(name), data_root), found, "dataset", where)
     recipes = _resolve(axes["strategy"], _recipe, found, "strategy", where)
     misnamed = dimension_problems(experiment, [recipe for recipe in recipes if recipe], where)
     resolved: dict[str, Cell] = {}
@@ -108,7 +126,7 @@ def cells(experiment: Experiment, data_root: Path, where: str = "experiment") ->
         if not cell.equals(resolved.setdefault(cell.name, cell)):
             do = "give datasets and strategies names of their own (`name: …` in the recipe)"
             found.append(RequestError(f"two different cells are called '{cell.name}'", where=f"{where}: axes", do=do))
-    found += misnamed or cell_problems(list(resolved.values()), where)
+    found += misnamed or cell_problems(list(resolved.values()), where, tried)
     if found:
         raise problems(list({str(problem): problem for problem in found}.values()), f"{where} cannot be run")
     return list(resolved.values())
@@ -123,7 +141,7 @@ def _cell(experiment: Experiment, chosen: dict[str, Any], store: CubeStore, reci
     axes = {name: value for name, value in chosen.items() if applies(name)}
     axes |= {"dataset": store.name, "strategy": recipe.name}
     budget = {"epochs": experiment.budget.epochs, "patience": experiment.budget.patience}
-    fixed = {name: _followed(value, chosen) for name, value in experiment.fixed.items()}
+    fixed = {name: followed(value, chosen) for name, value in experiment.fixed.items()}
     values = {**budget, **fixed, **{k: v for k, v in axes.items() if k not in ("dataset", "strategy")}}
     values = {name: value for name, value in values.items() if applies(name)}
     space = {name: dimension for name, dimension in experiment.search.items() if applies(name)}
@@ -131,12 +149,15 @@ def _cell(experiment: Experiment, chosen: dict[str, Any], store: CubeStore, reci
     space = {n: d for n, d in space.items() if all(c in space or c in values for c in d.when or {})}
     rungs = experiment.budget
     bracket = (rungs.first_rung, rungs.factor) if rungs.halving and "fraction" not in space else None
-    return Cell(experiment.task, store, root, recipe, axes, values, space, bracket)
+    return Cell(experiment.task, store, root, recipe, axes, values, space, bracket, experiment.resources.of(chosen))
 
 
-def _followed(value: Any, chosen: dict[str, Any]) -> Any:
-    axis, by_value = follows(value)
-    return value if axis is None else by_value[axis_name(chosen[axis])]
+def _store(name: str, data_root: Path) -> CubeStore:
+    try:
+        inner(name)
+    except ValueError as error:
+        raise RequestError(str(error), where=name[:100]) from None
+    return open_store(name, data_root)
 
 
 def _recipe(request: Any) -> Strategy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -17,7 +17,11 @@ from hsray.strategies.strategy import STRATEGY_PARTS, Strategy
 from hsray.training.config import TRAINING_DIMENSIONS
 
 if TYPE_CHECKING:
+    from hsray.strategies.assembly import TransferModel
     from hsray.sweep.cells import Cell
+    from hsray.training.config import RunConfig
+
+    Tried = Callable[[Cell, RunConfig, TransferModel], None]
 
 OWN_AXES = ("dataset", "strategy", "fraction")
 BUDGET_DIMENSIONS = ("epochs", "patience")
@@ -55,19 +59,24 @@ def dimension_problems(experiment: Experiment, recipes: list[Strategy], where: s
     return found
 
 
-def cell_problems(cells: list[Cell], where: str) -> list[RequestError]:
-    """Try the ends of every dimension: values, fractions, and whether the model can be built and run."""
+def cell_problems(cells: list[Cell], where: str, tried: Tried | None = None) -> list[RequestError]:
+    """Try the ends of every dimension: values, fractions, and whether the model can be built and run.
+
+    `tried` gets every model that was, with the cell and the configuration.
+    """
     found: list[RequestError] = []
     built: set[str] = set()
     for cell in cells:
-        for sampled in _ends(cell):
+        for sampled in ends(cell):
             try:
                 config = cell.config(sampled, seed=0)
                 training_subset(cell.store, config.fraction, 0)
                 recipe = f"{cell.store.path} {config.strategy.model_dump_json()}"
                 if recipe not in built:
                     built.add(recipe)
-                    check_assembly(config.strategy, cell.task, cell.store)
+                    model = check_assembly(config.strategy, cell.task, cell.store)
+                    if tried is not None:
+                        tried(cell, config, model)
             except ValidationError as error:
                 found += invalid_values(error, where)
             except RequestError as error:
@@ -75,7 +84,7 @@ def cell_problems(cells: list[Cell], where: str) -> list[RequestError]:
     return found
 
 
-def _ends(cell: Cell) -> Iterator[dict[str, Any]]:
+def ends(cell: Cell) -> Iterator[dict[str, Any]]:
     """Nothing sampled, then one dimension at a time at its ends, with the conditions under which it exists."""
     yield {}
     for name, dimension in cell.space.items():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune import TuneError
 
+from hsray.errors import HsrayError
 from hsray.experiment import Resources
-from hsray.sweep.cluster import DRIVER_CPU, Slots
+from hsray.storage import Home
+from hsray.sweep.cluster import Slots
 from hsray.sweep.dispatcher import Dispatcher
-from hsray.sweep.execution import MACHINE_RETRIES
-from hsray.sweep.trainables import distributed, in_actor
-from hsray.sweep.tune_adapters import CellScheduler, JobSearcher
+from hsray.sweep.trainables import by_need, in_actor, request
+from hsray.sweep.tune_adapters import LOSSES, CellScheduler, JobSearcher, Quiet
 
 
 def drive(
@@ -25,30 +28,44 @@ def drive(
     slots: Slots,
     folder: Path,
     run_one: Callable[[dict[str, Any]], None] = in_actor,
+    home: Home | None = None,
 ) -> None:
-    """Run what the dispatcher hands out until nothing is left. `run_one` executes a run with one worker."""
+    """Run what the dispatcher hands out until nothing is left. `run_one` executes a run with one worker.
+
+    `home` is where the runs lie, if that is not a folder that all nodes see.
+    """
+    # The searcher says how many run at a time; Tune is to start so many actors at once, not one by one.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "10000"
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the closing word says which runs have not ended, and why
     # Tune's own files are of no use afterwards; on a cluster they must be where all nodes can reach them.
     storage = Path(tempfile.mkdtemp(prefix=".tune-", dir=folder))
-    extra: dict[str, Any] = {}
-    trainable: Any = tune.with_resources(run_one, {"cpu": slots.cpu, "gpu": slots.gpu})
-    if resources.workers > 1:
-        each = {"workers": resources.workers, "cpu": slots.cpu, "gpu": slots.gpu}
-        extra = {"resources": json.dumps(each), "storage": str(storage)}  # Tune would take a dictionary apart
-        trainable = tune.with_resources(distributed, {"cpu": DRIVER_CPU})
-    searcher = JobSearcher(dispatcher, extra)
+    home = home or Home(folder)
+    # Ray Train makes its own folder on the node where a run is. That of a driver with a store is the driver's alone.
+    trains = storage if home.ticket is None else Path(tempfile.gettempdir()) / storage.name
+    searcher = JobSearcher(dispatcher, slots, str(trains), home)
     try:
         tune.Tuner(
-            trainable,
+            tune.with_resources(by_need(run_one), request),
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=CellScheduler(searcher),
-                num_samples=-1,
-                reuse_actors=True,
-                max_concurrent_trials=slots.count,  # also lets Tune start so many actors at once, not one by one
+                search_alg=searcher, scheduler=CellScheduler(searcher), num_samples=-1, reuse_actors=True
             ),
             run_config=tune.RunConfig(
-                storage_path=str(storage), verbose=0, failure_config=tune.FailureConfig(max_failures=MACHINE_RETRIES)
+                storage_path=str(storage),
+                verbose=0,
+                callbacks=[Quiet()],
+                failure_config=tune.FailureConfig(max_failures=LOSSES),
             ),
         ).fit()
+    except TuneError as error:
+        raise _ours(error) from None
     finally:
         shutil.rmtree(storage, ignore_errors=True)
+        shutil.rmtree(trains, ignore_errors=True)
+
+
+def _ours(error: BaseException) -> BaseException:
+    """What the dispatcher raised, the ledger cannot be written say: Tune makes a traceback in words of it."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, HsrayError):
+        found = found.__cause__ or found.__context__
+    return found or error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import ray
@@ -10,31 +9,23 @@ from ray.exceptions import RayTaskError
 
 from hsray.datasets import SPLITS
 from hsray.strategies.features import (
-    bytes_done,
     check_room,
     ensure_features,
     features_bytes,
-    features_folder,
     images_done,
-    is_cacheable,
     size_text,
 )
 from hsray.strategies.strategy import Strategy
 from hsray.sweep.cells import Cell
+from hsray.sweep.disk import missing_bytes, wanted_features
 from hsray.sweep.live import LiveView
 
 
 def prepare_features(cells: list[Cell], cache: Path, view: LiveView) -> None:
     """Fill the cache with all that these cells will read. Raises RequestError where it cannot be computed."""
-    wanted = {
-        features_folder(cell.store, recipe, cache): (cell, recipe)
-        for cell in cells
-        for recipe in _recipes(cell)
-        if is_cacheable(recipe)
-    }
+    wanted = wanted_features(cells, cache)
     missing = {folder: request for folder, request in wanted.items() if not folder.is_dir()}
-    sizes = {folder: features_bytes(cell.store, recipe) for folder, (cell, recipe) in missing.items()}
-    check_room(sum(sizes.values()) - sum(map(bytes_done, missing)), cache)  # before hours go into the first of them
+    check_room(missing_bytes(wanted), cache)  # before hours go into the first of them
     for folder, (cell, recipe) in missing.items():
         _compute(folder, cell, recipe, cache, view)
 
@@ -52,13 +43,3 @@ def _compute(folder: Path, cell: Cell, recipe: Strategy, cache: Path, view: Live
         ray.get(task)
     except RayTaskError as error:  # carries the remote traceback; its cause is what a user can read
         raise error.cause from None
-
-
-def _recipes(cell: Cell) -> list[Strategy]:
-    """The cell's strategy under everything it may be given that decides which features it reads."""
-    deciding = [name for name in cell.space if name == "adapter" or name.startswith(("features.", "encoder."))]
-    choices = [[(name, value) for value in cell.space[name].choice or ()] for name in deciding]
-    # What is not chosen from a list is computed by the first trial that needs it.
-    combinations = itertools.product(*filter(None, choices))
-    # As the trials get it: weights by their whole path, since the node that computes may know no such folder.
-    return [cell.config(dict(chosen), seed=0).strategy for chosen in combinations]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hsray.runlog import read_json, write_json
 from hsray.strategies.provenance import contamination
-from hsray.sweep.cells import Cell
+from hsray.sweep.cells import Cell, suffix
 from hsray.training import RunConfig
 
 
@@ -24,11 +24,13 @@ class Job(BaseModel):
     folder: Path
     config: RunConfig
     cache: Path
+    attempt: int = 1
+    keep_weights: bool = False  # a trial's; a final's are always kept
 
     @property
     def key(self) -> str:
         """What a run is found again by: cell, trial number or seed, hash of the resolved configuration."""
-        return f"{self.cell}/{self.kind}-{self.number}/{self.config.digest()}"
+        return f"{self.cell}/{self.kind}-{self.number}/{self.config.digest()}{suffix(self.attempt)}"
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -36,16 +38,36 @@ class Job(BaseModel):
         return read_json(self.folder / "result.json")
 
 
-def trial_job(cell: Cell, number: int, sampled: dict[str, Any], sweep_folder: Path, cache: Path) -> Job:
-    folder = sweep_folder / "cells" / cell.id / f"trial-{number:04d}"
+def trial_folder(cell: Cell, number: int, sweep_folder: Path) -> Path:
+    return cell.folder(sweep_folder) / f"trial-{number:04d}"
+
+
+def trial_number(folder: Path) -> int:
+    return int(folder.name.removeprefix("trial-"))
+
+
+def final_folders(cell: Cell, seed: int, sweep_folder: Path) -> list[Path]:
+    """Of the cell's finals under a seed, those of the attempt that counts; under several configurations, maybe."""
+    attempt = suffix(cell.final_attempts.get(seed, 1))
+    found = cell.folder(sweep_folder).glob(f"final-seed{seed}-*")
+    return sorted(path for path in found if path.name.partition("~")[2] == attempt.removeprefix("~"))
+
+
+def trial_job(
+    cell: Cell, number: int, sampled: dict[str, Any], sweep_folder: Path, cache: Path, *, keep_weights: bool = False
+) -> Job:
+    folder = trial_folder(cell, number, sweep_folder)
     config = cell.config(sampled, seed=0)
-    return Job(cell=cell.id, kind="trial", number=number, folder=folder, config=config, cache=cache)
+    return Job(
+        cell=cell.id, kind="trial", number=number, folder=folder, config=config, cache=cache, keep_weights=keep_weights
+    )
 
 
 def final_job(cell: Cell, seed: int, sampled: dict[str, Any], sweep_folder: Path, cache: Path) -> Job:
     config = cell.config(sampled, seed=seed, test=True)
-    folder = sweep_folder / "cells" / cell.id / f"final-seed{seed}-{config.digest()}"
-    return Job(cell=cell.id, kind="final", number=seed, folder=folder, config=config, cache=cache)
+    attempt = cell.final_attempts.get(seed, 1)
+    folder = cell.folder(sweep_folder) / f"final-seed{seed}-{config.digest()}{suffix(attempt)}"
+    return Job(cell=cell.id, kind="final", number=seed, folder=folder, config=config, cache=cache, attempt=attempt)
 
 
 def write_spec(job: Job, cell: Cell, sampled: dict[str, Any]) -> None:
@@ -73,7 +95,8 @@ def write_spec(job: Job, cell: Cell, sampled: dict[str, Any]) -> None:
     name = f"{cell.name} {job.kind} {job.number}"
     spec = {
         "key": job.key, "kind": job.kind, "cell": cell.id, "name": name, "tags": tags, "params": params,
-        "config": config.model_dump(mode="json"),
+        "sampled": sampled, "attempt": cell.attempt if job.kind == "trial" else job.attempt,
+        "config": config.model_dump(mode="json"), "workers": cell.resources.workers,
     }  # fmt: skip
     write_json(job.folder / "spec.json", spec)
 
@@ -81,8 +104,3 @@ def write_spec(job: Job, cell: Cell, sampled: dict[str, Any]) -> None:
 def contaminated(cell: Cell) -> str:
     """The pretraining sets of the cell's encoder which are the cell's dataset; empty where it has not seen it."""
     return ", ".join(contamination(cell.strategy, cell.store))
-
-
-def ended_runs(folder: Path) -> tuple[int, int]:
-    """(trials, finals) of a cell's folder that left a result."""
-    return len(list(folder.glob("trial-*/result.json"))), len(list(folder.glob("final-*/result.json")))

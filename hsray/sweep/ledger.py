@@ -1,63 +1,64 @@
 """The ledger: one Optuna study a cell, asked and told by us. It outlives the driver, and going on starts from it.
 
-A stopped trial is told PRUNED with its intermediate values; a trial that was running when the driver died stays under
-its number and is taken up again. The bracket (ASHA) is Optuna's successive halving, which keeps its rungs in the
-study, so that it outlives the driver as well.
+What is asked is a copy in memory; every change is written to the database in one transaction that may be repeated, so
+that a driver killed at any instant leaves whole trials. A stopped trial is told PRUNED with its intermediate values; a
+trial that was running stays under its number and is taken up again. A trial that has a folder and that the database
+does not know (it was damaged, or is a new one) is taken from its folder.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import optuna
-import sqlalchemy
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from hsray.errors import HsrayError
 from hsray.experiment import Budget, Dimension
+from hsray.sweep import bracket
 from hsray.sweep.cells import Cell
+from hsray.sweep.database import Ledger
+from hsray.sweep.rebuild import from_folders
+from hsray.sweep.space import walk
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # TPE in groups of conditions
-ENDED = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAILED": TrialState.FAIL}
-
-
-def open_ledger(path: Path) -> optuna.storages.RDBStorage:
-    """The sweep's ledger, a SQLite file that only the driver writes."""
-    storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
-
-    @sqlalchemy.event.listens_for(storage.engine, "connect")
-    def _(connection, _record) -> None:
-        # Write-ahead logging: a commit survives the driver's death and costs one append.
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    storage.engine.dispose()
-    return storage
+TOLD = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAILED": TrialState.FAIL}
 
 
 class CellStudy:
     """The study of one cell, and the trials of it that are under way."""
 
-    def __init__(self, cell: Cell, storage: optuna.storages.RDBStorage, budget: Budget) -> None:
-        self.cell = cell
+    def __init__(self, cell: Cell, ledger: Ledger, budget: Budget) -> None:
+        self.cell, self.ledger = cell, ledger
         # Nothing to tune: one trial says all there is to know.
         self.planned = budget.trials if cell.space else 1
-        self.study = optuna.create_study(
-            storage=storage,
-            study_name=cell.id,
-            load_if_exists=True,
-            directions=["maximize", "minimize"] if cell.searches_fraction else ["maximize"],
-            pruner=optuna.pruners.SuccessiveHalvingPruner(*cell.bracket, 0)
-            if cell.bracket
-            else optuna.pruners.NopPruner(),
-        )
+        directions = [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * cell.searches_fraction
+        self._study_id, known = ledger.study(cell.id, directions)
+        self._ids = {trial.number: trial._trial_id for trial in known}
+        for trial in from_folders(cell, ledger, first=len(known)):
+            number = len(self._ids)
+            self._ids[number] = ledger.add(self._study_id, number, trial)
+            known.append(trial)
+        self.study = optuna.create_study(study_name=cell.id, directions=directions)
+        try:
+            for trial in known:
+                if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                    walk(cell, lambda name, _, trial=trial: trial.params[name])  # type: ignore[misc]
+                self.study.add_trial(trial)
+        except (KeyError, ValueError) as error:
+            raise HsrayError(
+                f"the ledger's trial {len(self.study.trials)} of {cell.id} is not whole: {error}",
+                where=ledger.where,
+                do="put the ledger aside by hand (rename it); the same command then rebuilds it from the run folders",
+            ) from None
         self._live: dict[int, Trial] = {}
-        self._reported: dict[int, int] = {}
-        trials = self.study.get_trials(deepcopy=False)
-        self.interrupted = [t.number for t in trials if not t.state.is_finished()]
-        self.asked = len(trials)
+        self.interrupted = [number for number, trial in enumerate(known) if not trial.state.is_finished()]
+        self.asked = len(known)
         self.planned = max(self.planned, self.asked)  # a budget that was lowered takes nothing back
 
     def ask(self) -> tuple[int, dict[str, Any]] | None:
@@ -65,37 +66,63 @@ class CellStudy:
         if not self.interrupted and self.asked >= self.planned:
             return None
         number = self.interrupted[0] if self.interrupted else self.asked
-        # Seeded by cell and number: what is suggested depends on the trials told so far and on nothing else.
-        seed = (int(self.cell.id.rsplit("@", 1)[1], 16) + number) % 2**32
         several = len(self.cell.space) > 1
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=several, group=several)
+        self.study.sampler = optuna.samplers.TPESampler(
+            seed=seed_of(self.cell.id, number), multivariate=several, group=several
+        )
         if self.interrupted:
             self.interrupted.pop(0)
-            frozen = self.study.get_trials(deepcopy=False)[number]
-            trial = Trial(self.study, frozen._trial_id)
-            self._reported[number] = frozen.last_step or 0
+            trial = Trial(self.study, self._trial(number)._trial_id)
+            known = set(self._trial(number).params)
+            values = _suggest(trial, self.cell)
+            # Its values were written one by one by earlier versions, and the driver may have died in between.
+            for name in values.keys() - known:
+                self.ledger.set_value(self._ids[number], name, values[name], trial.distributions[name])
         else:
             trial = self.study.ask()
             self.asked += 1
-        self._live[trial.number] = trial
-        return trial.number, _suggest(trial, self.cell)
+            values = _suggest(trial, self.cell)
+            self._ids[number] = self.ledger.add(self._study_id, number, self._trial(number))
+        self._live[number] = trial
+        return number, values
 
     def report(self, number: int, epoch: int, score: float) -> bool:
-        """Note the validation score after an epoch (from 0). True: the bracket stops the trial."""
-        if self.cell.searches_fraction:
+        """Note the validation score after an epoch (from 0). True: the bracket stops the trial.
+
+        May be repeated for the last epoch: a driver that died before it acted on the answer gets it again.
+        """
+        if self.cell.searches_fraction or self.cell.bracket is None:
+            self.note(number, [(epoch, score)])
             return False
-        trial = self._live[number]
-        if epoch >= self._reported.get(number, 0):  # else trained again from a checkpoint
-            trial.report(score, step=epoch + 1)
-        return trial.should_prune()
+        own = self._trial(number).intermediate_values
+        if epoch + 1 < max(own, default=0):
+            return False  # trained again from a checkpoint; that was decided
+        self.note(number, [(epoch, score)])
+        own = self._trial(number).intermediate_values
+        others = (t.intermediate_values for t in self.study.get_trials(deepcopy=False) if t.number != number)
+        return bracket.stops(own, epoch + 1, others, *self.cell.bracket)
+
+    def note(self, number: int, scores: Iterable[tuple[int, float]]) -> None:
+        """Validation scores after epochs (from 0); those known already stay as they are."""
+        if self.cell.searches_fraction:
+            return  # Optuna keeps none where there are two objectives
+        for epoch, score in scores:
+            if epoch + 1 not in self._trial(number).intermediate_values:
+                self.ledger.note(self._ids[number], epoch + 1, score)
+                self._live[number].report(score, step=epoch + 1)
 
     def tell(self, number: int, state: str, score: float | None, labelled_images: float | None = None) -> None:
-        """A trial has ended: COMPLETE with its best score, PRUNED, or FAILED."""
-        trial = self._live.pop(number)
+        """A trial has ended: COMPLETE with its best score, PRUNED, or FAILED. Without a score it has failed."""
+        self._live.pop(number)
         values: list[float] | None = None
-        if state == "COMPLETE" and score is not None:
-            values = [score, labelled_images or 0.0] if self.cell.searches_fraction else [score]
-        self.study.tell(trial, values, state=ENDED[state])
+        if state == "COMPLETE":
+            if score is None or math.isnan(score):
+                state = "FAILED"
+            else:
+                values = [score, labelled_images or 0.0] if self.cell.searches_fraction else [score]
+        self.study.tell(number, values, state=TOLD[state])
+        told = self._trial(number)
+        self.ledger.tell(self._ids[number], told.state, told.values)
 
     @property
     def live(self) -> int:
@@ -106,7 +133,7 @@ class CellStudy:
         return self.asked >= self.planned and not self._live and not self.interrupted
 
     def counts(self) -> dict[str, int]:
-        """Ended trials by state: COMPLETE, PRUNED, FAIL, RUNNING."""
+        """Trials by state: COMPLETE, PRUNED, FAIL, RUNNING."""
         found: dict[str, int] = {}
         for trial in self.study.get_trials(deepcopy=False):
             found[trial.state.name] = found.get(trial.state.name, 0) + 1
@@ -117,20 +144,25 @@ class CellStudy:
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return max(complete, key=lambda trial: (trial.values[0], -trial.number), default=None)
 
+    def _trial(self, number: int) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]
+
+
+def seed_of(cell_id: str, number: int) -> int:
+    """What is suggested depends on the cell, the trial's number and the trials told so far, and on nothing else.
+
+    A second attempt at a cell (`…@hash~2`) has the seeds of the first.
+    """
+    return (int(cell_id.rsplit("@", 1)[1].split("~", maxsplit=1)[0], 16) + number) % 2**32
+
 
 def _suggest(trial: Trial, cell: Cell) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, dimension in cell.space.items():
-        known = {**cell.axes, **cell.values, **values}
-        if all(known.get(condition) == wanted for condition, wanted in (dimension.when or {}).items()):
-            values[name] = _draw(trial, name, dimension)
-    return values
+    def draw(name: str, dimension: Dimension) -> Any:
+        if dimension.choice is not None:
+            return trial.suggest_categorical(name, dimension.choice)
+        if dimension.whole is not None:
+            return trial.suggest_int(name, *dimension.whole)
+        low, high = dimension.log or dimension.uniform or (0.0, 1.0)
+        return trial.suggest_float(name, low, high, log=dimension.log is not None)
 
-
-def _draw(trial: Trial, name: str, dimension: Dimension) -> Any:
-    if dimension.choice is not None:
-        return trial.suggest_categorical(name, dimension.choice)
-    if dimension.whole is not None:
-        return trial.suggest_int(name, *dimension.whole)
-    low, high = dimension.log or dimension.uniform or (0.0, 1.0)
-    return trial.suggest_float(name, low, high, log=dimension.log is not None)
+    return walk(cell, draw)

@@ -45,6 +45,11 @@ class LiveView:
         if not self.quiet and not self.console.is_terminal:
             self.console.print(message)
 
+    def tell(self, line: str) -> None:
+        """What people have to know, and can still read when the live view is gone."""
+        if not self.quiet:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def watch(self, dispatcher: Dispatcher, slots: int) -> None:
         self.dispatcher, self.slots = dispatcher, slots
         self.say(f"{len(dispatcher.cells)} cells, {slots} runs at a time")

@@ -6,18 +6,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from filelock import FileLock, Timeout
 
-from hsray.errors import HsrayError, RequestError
+from hsray.datasets.check import image_problems
+from hsray.errors import HsrayError, problems
 from hsray.experiment import Experiment
 from hsray.runlog import write_atomically, write_json
+from hsray.storage import Home, home
 from hsray.strategies.weights import weights_sha256
+from hsray.sweep.caps import PATIENCE_S as CAPS_PATIENCE_S
+from hsray.sweep.caps import CapsWatch, watched
 from hsray.sweep.cells import Cell, cells
-from hsray.sweep.cluster import cluster
+from hsray.sweep.closing import left_open, stopped
+from hsray.sweep.cluster import Slots, cluster
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
-from hsray.sweep.features import prepare_features
+from hsray.sweep.features import prepare_features, wanted_features
+from hsray.sweep.jobs import Job
 from hsray.sweep.live import LiveView
+from hsray.sweep.lock import only_driver
+from hsray.sweep.memory import Memories
+from hsray.sweep.metrics import export_sweep
+from hsray.sweep.preflight import preflight
+from hsray.sweep.redo import Attempts
+from hsray.sweep.status import CELLS, cells_told
+from hsray.sweep.stopper import Stopper
+from hsray.sweep.stopping import clear_stop
 from hsray.tracking import Tracker, manifest
 
 
@@ -37,57 +50,112 @@ def sweep(
     experiment: Experiment,
     *,
     data_root: Path,
-    runs_root: Path,
+    runs_root: Path | str,
     tracking_uri: str,
     where: str = "experiment",
     view: LiveView | None = None,
+    signals: bool = False,
 ) -> SweepResult:
     """Run what is missing of a sweep: trials, finals, records.
 
+    `runs_root` is a folder that all nodes see, or the address of a store (`s3://bucket/prefix`). With `signals` this
+    process belongs to the sweep: Ctrl-C or SIGTERM once ends it cleanly, twice at once.
+
     Raises:
-        RequestError: what can be checked beforehand is wrong: the file, the data, the weights, MLflow, the resources.
-        HsrayError: the sweep could not go on.
+        RequestError: what can be checked beforehand is wrong: the file, the data, the weights, MLflow, the resources;
+            or another process runs this sweep.
+        HsrayError: the sweep was stopped, a cap is reached, or it could not go on.
     """
-    data_root, folder = data_root.resolve(), (runs_root / experiment.name).resolve()
-    found = cells(experiment, data_root, where)
+    data_root = data_root.resolve()
+    memories = Memories(activations=False)
+    found = cells(experiment, data_root, where, memories)
+    if unreadable := image_problems(cell.store for cell in found):
+        raise problems(unreadable, f"{where} cannot be run")
     tracker = Tracker(tracking_uri, experiment.name)
     tracker.check()
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "driver.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RequestError(
-            f"the sweep '{experiment.name}' is running already",
-            where=str(folder),
-            do="wait for it, or give this one another name",
-        ) from None
     view = view or LiveView(quiet=True)
-    try:
-        with view, cluster(experiment.resources) as slots:
-            write_atomically(folder / "experiment.yaml", _as_yaml(experiment))
-            write_json(folder / "manifest.json", manifest() | _hashes(found))
-            tracker.reconcile(folder)
-            cache = data_root / ".features"
-            prepare_features(found, cache, view)
-            dispatcher = Dispatcher(experiment, found, folder, cache, tracker.note, tracker.supersede)
-            view.watch(dispatcher, slots.count)
-            drive(dispatcher, experiment.resources, slots, folder)
-            view.say("writing the last records to MLflow")
-            undelivered = tracker.flush(60)
-            trouble = tracker.problem or next(iter(tracker.refused.values()), None)
-    finally:
-        tracker.close()
-        lock.release()
-    failures = {cell: state.failures for cell, state in dispatcher.cells.items() if state.failures}
-    if dispatcher.left:
-        lost = f", {len(dispatcher.lost)} of them lost with their machine again and again" if dispatcher.lost else ""
-        raise HsrayError(
-            f"the sweep was interrupted: {dispatcher.left} runs have not ended{lost}",
-            where=str(folder),
-            do="run the same command again: it goes on from here",
-        )
-    return SweepResult(experiment.name, folder, len(found), failures, undelivered, trouble)
+    with (
+        home(runs_root, experiment.name, view.tell) as place,
+        only_driver(folder := place.folder, experiment.name),
+        Stopper(folder, view.say, signals=signals) as stopper,
+    ):
+        clear_stop(folder)
+        tracker.borrowed = place.borrowed
+        found = Attempts.read(folder).applied(found)
+        work = _Work(experiment, found, memories, place, data_root / ".features", tracker, view, stopper)
+        try:
+            work.do()
+        except BaseException:
+            # A library that is interrupted may answer with any error, Ray's own handler while it starts with an exit.
+            if stopper.reason is None:
+                raise
+        if stopper.reason is not None:
+            raise stopped(stopper, work.dispatcher, folder, work.undelivered)
+        assert work.dispatcher is not None
+        if work.dispatcher.left:
+            raise left_open(work.dispatcher, folder)
+        failures = {cell: state.failures for cell, state in work.dispatcher.cells.items() if state.failures}
+        return SweepResult(experiment.name, folder, len(found), failures, work.undelivered, work.trouble)
+
+
+class _Work:
+    """What a sweep does once it is alone in its folder."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        cells: list[Cell],
+        memories: Memories,
+        place: Home,
+        cache: Path,
+        tracker: Tracker,
+        view: LiveView,
+        stopper: Stopper,
+    ) -> None:
+        self.experiment, self.cells, self.memories, self.cache = experiment, cells, memories, cache
+        self.place, self.folder = place, place.folder
+        self.tracker, self.view, self.stopper = tracker, view, stopper
+        self.dispatcher: Dispatcher | None = None
+        self.undelivered = 0
+        self.trouble: str | None = None
+
+    def do(self) -> None:
+        """Features, trials, finals, records."""
+        caps = CapsWatch(self.experiment.caps, self.folder, list(wanted_features(self.cells, self.cache)), self._live)
+        if (reached := caps.reached()) is not None:
+            raise HsrayError(f"{reached}: nothing was started", where=str(self.folder), do="raise the cap")
+        with self.view, cluster(self.experiment.resources) as slots:
+            self.stopper.take_over()
+            local = self.place.ticket is None
+            preflight(self.experiment, self.cells, self.memories, self.folder, self.cache, slots, local=local)
+            write_json(self.folder / CELLS, cells_told(self.experiment, self.cells))
+            write_atomically(self.folder / "experiment.yaml", _as_yaml(self.experiment))
+            write_json(self.folder / "manifest.json", manifest() | _hashes(self.cells))
+            self.tracker.reconcile(self.folder)
+            try:
+                with watched(caps, lambda reason: self.stopper.stop(reason, CAPS_PATIENCE_S)):
+                    self._run(slots)
+                self.view.say("writing the last records to MLflow")
+                self.undelivered = self.tracker.flush(self.stopper.flush_s(60))
+                self.trouble = self.tracker.problem or next(iter(self.tracker.refused.values()), None)
+            finally:
+                self.undelivered = self.tracker.close(self.stopper.flush_s(5) if self.stopper.signum else None)
+
+    def _run(self, slots: Slots) -> None:
+        prepare_features(self.cells, self.cache, self.view)
+        tracker = self.tracker
+        self.dispatcher = Dispatcher(
+            self.experiment, self.cells, self.folder, self.cache, tracker.note, tracker.supersede, self.view.tell,
+            self.place.discard,
+        )  # fmt: skip
+        if goes_on := self.dispatcher.goes_on:
+            self.view.tell(goes_on)
+        self.view.watch(self.dispatcher, slots.count)
+        with export_sweep(self.dispatcher), self.stopper.patient():
+            drive(self.dispatcher, self.experiment.resources, slots, self.folder, home=self.place)
+
+    def _live(self) -> list[Job]:
+        return list(self.dispatcher.live.values()) if self.dispatcher else []
 
 
 def _hashes(found: list[Cell]) -> dict[str, dict[str, str]]:

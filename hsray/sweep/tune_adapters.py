@@ -5,13 +5,21 @@ Tune's own bookkeeping starts afresh with every command and is never restored: t
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from hsray.storage import Home
+from hsray.sweep.cells import Cell
+from hsray.sweep.cluster import Slots
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.jobs import Job
+from hsray.sweep.needs import Need
+
+LOSSES = 10  # so often in a row, without an epoch between, may the machines fail a run before it is left open
 
 
 class _StaysHere:
@@ -25,22 +33,41 @@ class _StaysHere:
 
 
 class JobSearcher(_StaysHere, Searcher):
-    """Suggests the dispatcher's next job; FINISHED when nothing is left."""
+    """Suggests the dispatcher's next job while the cluster, as it is now, has room; FINISHED when nothing is left."""
 
-    def __init__(self, dispatcher: Dispatcher, extra: dict[str, Any]) -> None:
+    def __init__(self, dispatcher: Dispatcher, slots: Slots, storage: str, home: Home) -> None:
         super().__init__()
-        self.dispatcher, self.extra = dispatcher, extra
+        self.dispatcher, self.slots, self.storage, self.home = dispatcher, slots, storage, home
         self.jobs: dict[str, Job] = {}
+        self.needs: dict[str, Need] = {}
+        self._kinds = list(slots.kinds)
+        self._need_of = {name: slots.need(state.study.cell.resources) for name, state in dispatcher.cells.items()}
 
     def suggest(self, trial_id: str) -> Any:
-        job = self.dispatcher.next_job()
-        if job is None:
-            return None if self.dispatcher.live else Searcher.FINISHED
-        self.jobs[trial_id] = job
-        return {"job": job.model_dump_json(), **self.extra}
+        live = list(self.needs.values())
+        self.slots.nodes()  # also where all slots are taken: it notices what has gone
+        for need in self._kinds:
+            # Where nothing runs there is nothing to wait for but a node: what is asked for makes Ray look for one.
+            if live and not self.slots.room(live, need):
+                continue
+            job = self.dispatcher.next_job(partial(self._is_of, need))
+            if job is not None:
+                # Runs of one kind follow each other, so that they share actors.
+                self._kinds.sort(key=lambda kind: kind != need)
+                self.jobs[trial_id], self.needs[trial_id] = job, need
+                self.home.hand_out(job.folder)
+                told = {"job": job.model_dump_json(), "need": need.model_dump_json(), "storage": self.storage}
+                return told | ({"store": self.home.ticket} if self.home.ticket else {})
+        return None if live else Searcher.FINISHED
+
+    def _is_of(self, need: Need, cell: Cell) -> bool:
+        return self._need_of[cell.id] == need
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.dispatcher.ended(self.jobs.pop(trial_id))
+        del self.needs[trial_id]
+        job = self.jobs.pop(trial_id)
+        self.home.ended(job.folder)
+        self.dispatcher.ended(job)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger has it."""
@@ -55,11 +82,36 @@ class CellScheduler(_StaysHere, FIFOScheduler):
     def __init__(self, searcher: JobSearcher) -> None:
         super().__init__()
         self.searcher = searcher
+        self._ending: set[str] = set()
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """The run was lost once more than it may be: its last words, unless it has told of a fault itself."""
+        lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
+        if lines and "fault" not in trial.last_result:
+            self.searcher.dispatcher.fault(self.searcher.jobs[trial.trial_id], lines[-1])
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         job = self.searcher.jobs.get(trial.trial_id)
-        if job is None or "epoch" not in result:
+        if job is not None and "fault" in result:
+            self.searcher.dispatcher.fault(job, result["fault"])
+        if job is None or "epoch" not in result or trial.trial_id in self._ending:
             return TrialScheduler.CONTINUE
+        trial.max_failures = trial.num_failures + LOSSES  # it gets on: the machines may fail it again
+        self.searcher.home.heard(job.folder, result.get("line"))
         metrics = {name: value for name, value in result.items() if "/" in name and isinstance(value, int | float)}
         stop = self.searcher.dispatcher.epoch(job, result["epoch"], metrics)
-        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+        if not stop:
+            return TrialScheduler.CONTINUE
+        self.searcher.home.decided(job.folder)
+        if self.searcher.needs[trial.trial_id].workers == 1:
+            return TrialScheduler.STOP
+        # Tune cannot end a Ray Train job gently, and would hand its actor on: the workers find the result and end.
+        self._ending.add(trial.trial_id)
+        return TrialScheduler.CONTINUE
+
+
+class Quiet(TrialProgressCallback):
+    """Tune prints a line on standard output for every run that ends without a last report, whatever it is told."""
+
+    def _print(self, msg: str) -> None:
+        """The live view says what there is to say."""

@@ -48,6 +48,12 @@ def answering(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
+        if isinstance(error, MlflowException) and error.error_code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+            raise RequestError(
+                "MLflow lets nobody in without a user name and password that it knows and that suffice",
+                where=redacted(uri),
+                do="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment",
+            ) from None
         raise RequestError(
             f"MLflow does not answer: {brief(error, uri)}",
             where=redacted(uri),

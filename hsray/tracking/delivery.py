@@ -62,6 +62,9 @@ def deliver(client: MlflowClient, experiment_id: str, record: RunRecord, known: 
     if record.result:
         state, reason = record.result["state"].lower(), record.result["reason"]
         tags = [RunTag("hsray.state", state), *([RunTag("hsray.reason", reason)] if reason else [])]
+        if tried := record.result.get("retries"):
+            told = (f"{retry['reason']} (accumulate={retry['accumulate']})" for retry in tried)
+            tags.append(RunTag("hsray.retries", "; ".join(told)))
         metrics += _final_metrics(record)
     client.log_batch(known.run_id, metrics, params, tags)
     known.sent.update((epoch["epoch"], epoch["time"]) for epoch in fresh)
@@ -72,6 +75,13 @@ def deliver(client: MlflowClient, experiment_id: str, record: RunRecord, known: 
         client.set_terminated(known.run_id, known.status, known.end_ms)
         known.sent.clear()
     return known
+
+
+def files_to_send(record: RunRecord) -> list[str]:
+    """The files of an ended run that MLflow gets: the specification, and of finals what its result names."""
+    if record.result is None:
+        return []
+    return ["spec.json", *(record.result["artifacts"] if record.spec["kind"] != "trial" else [])]
 
 
 def _create(client: MlflowClient, experiment_id: str, record: RunRecord) -> Known:
@@ -105,9 +115,7 @@ def _log_artifacts(tracking_uri: str, artifact_uri: str, record: RunRecord) -> N
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     assert record.result is not None
-    paths = [record.folder / "spec.json"]
-    if record.spec["kind"] != "trial":
-        paths += [record.folder / name for name in record.result["artifacts"]]
+    paths = [record.folder / name for name in files_to_send(record)]
     if record.spec["kind"] == "final":
         paths.append(record.manifest)
     repository = get_artifact_repository(artifact_uri, tracking_uri=tracking_uri)

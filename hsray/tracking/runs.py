@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,6 +37,11 @@ class ExperimentRuns:
             elif key is not None:
                 self.by_key[key] = Known.of(run)
 
+    def up_to_date(self, record: RunRecord) -> bool:
+        """Whether there is nothing to deliver."""
+        known = self.by_key.get(record.key)
+        return known is not None and known.up_to_date(record)
+
     def deliver(self, record: RunRecord) -> None:
         self.by_key[record.key] = deliver(self.client, self.id, record, self.by_key.get(record.key))
 
@@ -57,12 +63,18 @@ class ExperimentRuns:
         self.kill(self.by_key.keys() - keys)
 
     def supersede(self, current_keys_by_cell: Mapping[str, set[str]]) -> None:
-        """Tag the finals of these cells, under any definition, that are not current; untag those that are."""
+        """Tag what does not count, untag what does: of these cells the finals, under any definition, that are not
+        current, and the trials of the same definition's other attempts (`hsray redo`).
+        """
         names = {_name(cell) for cell in current_keys_by_cell}
+        definitions = {_definition(cell) for cell in current_keys_by_cell}
         for key, known in self.by_key.items():
-            if known.kind != "final" or _name(known.cell) not in names:
+            if known.kind == "final" and _name(known.cell) in names:
+                superseded = key not in current_keys_by_cell.get(known.cell, ())
+            elif known.kind == "trial" and _definition(known.cell) in definitions:
+                superseded = known.cell not in current_keys_by_cell
+            else:
                 continue
-            superseded = key not in current_keys_by_cell.get(known.cell, ())
             if superseded and not known.superseded:
                 self.client.set_tag(known.run_id, "hsray.superseded", "true")
             elif known.superseded and not superseded:
@@ -73,6 +85,11 @@ class ExperimentRuns:
 def _name(cell: str) -> str:
     """A cell's axis values without the hash of its definition."""
     return cell.rsplit("@", 1)[0]
+
+
+def _definition(cell: str) -> str:
+    """A cell without the number of its attempt."""
+    return re.sub(r"~\d+$", "", cell)
 
 
 def _artifacts(uri: str, experiment: str) -> str | None:

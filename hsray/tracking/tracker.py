@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hsray.errors import HsrayError, RequestError
 from hsray.tracking.client import answering, brief, open_client, redacted
+from hsray.tracking.delivery import files_to_send
 from hsray.tracking.runfolder import RESULT, read_run, run_folders
 from hsray.tracking.runs import ExperimentRuns
 
@@ -33,13 +35,15 @@ class Tracker:
 
     `note` says that a run's folder has something new and returns at once. A thread finds or makes the run, whose tag
     `hsray.key` is its identity, and delivers what is missing. While MLflow is away the folders wait. `problem` is what
-    went wrong last, None when all is well; `refused` says why a folder cannot be delivered.
+    went wrong last, None when all is well; `refused` says why a folder cannot be delivered. `borrowed(folder, names)`
+    may bring a run's files for the time of their delivery, where they lie elsewhere.
     """
 
     def __init__(self, uri: str, experiment: str) -> None:
         self.uri, self.experiment = uri, experiment
         self.problem: str | None = None
         self.refused: dict[Path, str] = {}
+        self.borrowed: Callable[[Path, Sequence[str]], AbstractContextManager[Any]] = lambda run, names: nullcontext()
         self._client: MlflowClient | None = None
         self._runs: ExperimentRuns | None = None  # None = to be read from MLflow (again)
         self._mine: set[str] = set()
@@ -82,7 +86,10 @@ class Tracker:
         self._start()
 
     def supersede(self, current_keys_by_cell: Mapping[str, Iterable[str]]) -> None:
-        """Name the finals that count. Others of these cells, under older definitions too, are tagged superseded."""
+        """Name the finals that count. Others of these cells, under older definitions too, are tagged superseded.
+
+        So are the trials of a cell's other attempts.
+        """
         current = {cell: set(keys) for cell, keys in current_keys_by_cell.items()}
         with self._lock:
             self._chores.append(lambda runs: runs.supersede(current))
@@ -101,17 +108,18 @@ class Tracker:
         with self._lock:
             return len(self._pending | dict.fromkeys(self.refused)) + len(self._chores)
 
-    def close(self) -> int:
-        """Stop; return how many run folders are not delivered.
+    def close(self, timeout_s: float | None = None) -> int:
+        """Stop; return how many run folders are not delivered. With a timeout it waits no longer, whatever is left.
 
         Runs that this tracker wrote and that have not ended are closed as KILLED. They open again when taken up.
         """
         if not self._thread.is_alive():
             return 0
-        undelivered = self.flush(5)
+        ends = time.monotonic() + (timeout_s or 0)
+        undelivered = self.flush(5 if timeout_s is None else timeout_s)
         self._closing = True
         self._wake.set()
-        self._thread.join()
+        self._thread.join(None if timeout_s is None else max(1.0, ends - time.monotonic()))
         return undelivered
 
     def _start(self) -> None:
@@ -193,7 +201,10 @@ class Tracker:
         self.refused.pop(folder, None)
         try:
             record = read_run(folder)
-            runs.deliver(record)
+            # Files that lie in a store are here while they are sent on.
+            names = () if runs.up_to_date(record) else files_to_send(record)
+            with self.borrowed(folder, names):
+                runs.deliver(record)
             self._mine.add(record.key)
         except HsrayError as error:
             self.refused[folder] = str(error)

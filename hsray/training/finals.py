@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from safetensors.torch import save as tensors_to_bytes
+from torch import nn
 
 from hsray.datasets import CubeStore
 from hsray.datasets.mosaic import mosaic, shown_images
@@ -43,7 +44,7 @@ def write_test_results(
         class_names_K=np.array(names),
         ignore_id=np.int64(store.ignore_id),
     )
-    write_atomically(folder / WEIGHTS, tensors_to_bytes(assembled.model.state_dict()))
+    write_weights(folder, assembled.model)
     artifacts = [CONFUSION, WEIGHTS]
     seen = {image: test.predictions[image] for image in shown if image in test.predictions}
     if seen:
@@ -62,6 +63,11 @@ def write_test_results(
         write_atomically(folder / PICTURE, prediction_png(view, colours_K3, store.ignore_id))
         artifacts += [PREDICTIONS, PICTURE]
     return metrics, artifacts
+
+
+def write_weights(folder: Path, model: nn.Module) -> None:
+    """`best.safetensors`. Raises MachineFault."""
+    write_atomically(folder / WEIGHTS, tensors_to_bytes(model.state_dict()))
 
 
 def _write_npz(path: Path, **arrays: Any) -> None:

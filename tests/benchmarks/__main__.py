@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.benchmarks.data import data
 from tests.benchmarks.distributed import distributed
+from tests.benchmarks.mixed import mixed
 from tests.benchmarks.overhead import overhead
 from tests.benchmarks.report import Measurement, show
 
@@ -17,14 +18,15 @@ from tests.benchmarks.report import Measurement, show
 def main() -> int:
     """All benchmarks, or those named."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
-    parser.add_argument("names", nargs="*", metavar="overhead|distributed|data", help="only these")
+    parser.add_argument("names", nargs="*", metavar="overhead|distributed|mixed|data", help="only these")
     parser.add_argument("--quick", action="store_true", help="few trials and a small store: to see that it works")
     arguments = parser.parse_args()
-    trials, nested, images, repeats = (20, 1, 4, 3) if arguments.quick else (200, 3, 32, 5)
+    trials, nested, both, images, repeats = (20, 1, 1, 4, 3) if arguments.quick else (200, 3, 5, 32, 5)
     benchmarks = {
         "data": lambda folder: data(folder, images, repeats),
         "overhead": lambda folder: overhead(folder, trials),
         "distributed": lambda folder: distributed(folder, nested),
+        "mixed": lambda folder: mixed(folder, both),
     }
     unknown = set(arguments.names) - set(benchmarks)
     if unknown:

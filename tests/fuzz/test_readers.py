@@ -21,6 +21,7 @@ from hsray.pretraining.recipe import load_recipe
 from hsray.strategies.strategy import strategy
 from hsray.strategies.tensorfile import read_tensors
 from hsray.tracking.runfolder import read_run
+from hsray.training.checkpoint import read as read_checkpoint
 from tests.fuzz.guard import holds
 from tests.fuzz.mutate import broken
 from tests.fuzz.valid import ENVI_DATA, FILES
@@ -94,6 +95,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
     "weights.ckpt": (read_tensors, ()),
     "weights.safetensors": (read_tensors, ()),
     "old.pth": (read_tensors, ()),
+    "last.pt": (read_checkpoint, ()),
     "spec.json": (_run_folder, ("result.json", "epochs.jsonl")),
     "result.json": (_run_folder, ("spec.json", "epochs.jsonl")),
     "epochs.jsonl": (_run_folder, ("spec.json", "result.json")),

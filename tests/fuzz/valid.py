@@ -107,6 +107,10 @@ def _run() -> dict[str, bytes]:
     }
 
 
+CHECKPOINT = {
+    "format": 2, "config": "0", "model": {"a.weight": torch.ones(3, 2)}, "optimiser": {"state": {}, "param_groups": []},
+    "progress": {"epoch": 1}, "random": {"0/cpu": torch.zeros(8, dtype=torch.uint8)},
+}  # fmt: skip
 FILES: dict[str, bytes] = {
     "experiment.yaml": EXPERIMENT,
     "scene.toml": SCENE,
@@ -128,6 +132,7 @@ FILES: dict[str, bytes] = {
     "old.pth": _buffer(
         lambda buffer: torch.save({"a": torch.ones(3, 2)}, buffer, _use_new_zipfile_serialization=False)
     ),
+    "last.pt": _buffer(lambda buffer: torch.save(CHECKPOINT, buffer)),
     **_run(),
 }
 ENVI_DATA = CUBE_HWC.tobytes()

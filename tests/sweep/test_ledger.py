@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ from optuna.trial import TrialState
 from hsray.experiment import Budget, parse_experiment
 from hsray.runlog import append_epoch, write_json
 from hsray.sweep.cells import Cell, cells
+from hsray.sweep.database import open_ledger
 from hsray.sweep.dispatcher import Dispatcher
-from hsray.sweep.ledger import CellStudy, open_ledger
+from hsray.sweep.jobs import Job
+from hsray.sweep.ledger import CellStudy
 from tests.tiny import tiny_store
 
 
@@ -32,7 +37,7 @@ def cell(tmp_path: Path) -> Cell:
 
 
 def reopened(cell: Cell, tmp_path: Path, trials: int = 4) -> CellStudy:
-    return CellStudy(cell, open_ledger(tmp_path / "ledger.db"), Budget(trials=trials, epochs=9, grace=1))
+    return CellStudy(cell, open_ledger(tmp_path), Budget(trials=trials, epochs=9, grace=1))
 
 
 def test_trials_means_up_to_n_in_all(cell: Cell, tmp_path: Path) -> None:
@@ -102,8 +107,12 @@ def test_a_searched_fraction_has_two_objectives(tmp_path: Path) -> None:
 
 
 def finish(job, score: float, state: str = "COMPLETE", reason: str | None = None) -> None:
+    append_epoch(job.folder, 0, {"val/jaccard_macro": score, "cost/seconds": 1.0})
+    ended(job, state, score, reason)
+
+
+def ended(job: Job, state: str, score: float, reason: str | None = None) -> None:
     metrics = {"val/jaccard_macro": score, "cost/seconds": 1.0}
-    append_epoch(job.folder, 0, metrics)
     write_json(
         job.folder / "result.json", {"state": state, "reason": reason, "metrics": metrics, "started": 0, "ended": 1}
     )
@@ -157,3 +166,72 @@ def test_what_ended_while_the_driver_was_dead_is_told_and_not_run_again(tmp_path
     assert handed.number == 1
     [state] = second.cells.values()
     assert state.study.best().number == 0
+
+
+def test_a_write_whose_answer_was_lost_is_not_doubled(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = reopened(cell, tmp_path)
+    dialect, lost = study.ledger.engine.dialect, [True]
+    commit = dialect.do_commit
+
+    def committed(connection: Any) -> None:
+        commit(connection)
+        if lost and lost.pop():
+            raise sqlite3.OperationalError("the connection is gone")
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(dialect, "do_commit", committed)
+    number, values = study.ask()
+    again = reopened(cell, tmp_path)
+    assert again.asked == 1 and again.interrupted == [number] and not lost
+    assert again.ask() == (number, values)
+
+
+def test_a_second_attempt_at_a_cell_has_a_study_of_its_own_and_the_seeds_of_the_first(
+    cell: Cell, tmp_path: Path
+) -> None:
+    again = dataclasses.replace(cell, attempt=2)
+    assert again.id == f"{cell.id}~2"
+    first, second = reopened(cell, tmp_path).ask(), reopened(again, tmp_path).ask()
+    assert first == second and reopened(again, tmp_path).asked == 1
+
+
+def test_a_folder_whose_name_looks_like_a_template(cell: Cell, tmp_path: Path) -> None:
+    folder = tmp_path / "{a} 100%?#b"
+    folder.mkdir()
+    reopened(cell, folder).ask()
+    assert (folder / "ledger.db").exists() and reopened(cell, folder).asked == 1
+
+
+def logged(job: Job, scores: list[float]) -> None:
+    for epoch, score in enumerate(scores):
+        append_epoch(job.folder, epoch, {"val/jaccard_macro": score, "cost/seconds": 1.0 + epoch})
+
+
+def test_what_workers_did_while_the_driver_was_dead_is_decided_and_noted(tmp_path: Path) -> None:
+    """Several workers do not wait for the driver: they log on, past a rung and to the end."""
+    tiny_store(tmp_path)
+    found = experiment(axes={"dataset": ["tiny"], "strategy": ["mlp"]})
+    first = Dispatcher(found, cells(found, tmp_path), tmp_path, tmp_path)
+    good = first.next_job()
+    for epoch in range(9):
+        logged_so_far = {"val/jaccard_macro": 0.5 + epoch / 100, "cost/seconds": 1.0}
+        append_epoch(good.folder, epoch, logged_so_far)
+        first.epoch(good, epoch, logged_so_far)
+    finish(good, 0.6)
+    first.ended(good)
+    worse = first.next_job()
+    logged(worse, [0.1, 0.9, 0.9])
+    ended(worse, "COMPLETE", 0.9)
+    second = Dispatcher(found, cells(found, tmp_path), tmp_path, tmp_path)
+    better = second.next_job()
+    stopped = second.cells[worse.cell].study.study.trials[worse.number]
+    assert (stopped.state.name, stopped.intermediate_values) == ("PRUNED", {1: 0.1})
+    assert worse.result["epochs"] == 1 and worse.result["metrics"]["val/jaccard_macro"] == 0.1
+    logged(better, [0.95, 0.96])
+    ended(better, "FAILED", 0.96)
+    third = Dispatcher(found, cells(found, tmp_path), tmp_path, tmp_path)
+    third.next_job()
+    failed = third.cells[worse.cell].study.study.trials[better.number]
+    assert (failed.state.name, failed.intermediate_values) == ("FAIL", {1: 0.95, 2: 0.96})

@@ -32,11 +32,15 @@ def opened(uri: str) -> Iterator[Open]:
 
 def test_a_finished_trial_stands_in_mlflow_as_in_its_folder(opened: Open, uri: str, sweep_dir: Path) -> None:
     trial = FakeRun(sweep_dir).start().epochs(0, 6).end(**{"val/jaccard_macro": 0.77})
+    result = trial.folder / "result.json"
+    tried = [{"reason": "out of memory in training", "accumulate": 2, "shrink": 1}]
+    result.write_text(json.dumps({**json.loads(result.read_text()), "retries": tried}))
     tracker = opened()
     tracker.note(trial.folder)
     assert tracker.flush(30) == 0
     [run] = runs_of(uri)
     assert run.info.status == "FINISHED"
+    assert run.data.tags["hsray.retries"] == "out of memory in training (accumulate=2)"
     assert (run.info.start_time, run.info.end_time) == ((START - 1) * 1000, (START + 50) * 1000)
     assert run.info.run_name == "runet trial 0"
     assert run.data.tags["hsray.key"] == trial.key
@@ -168,7 +172,7 @@ def test_delivered_folders_are_left_alone(opened: Open, uri: str, sweep_dir: Pat
     assert runs_of(uri)[0].data.tags["hsray.state"] == "untouched"
 
 
-def test_superseded_finals(opened: Open, uri: str, sweep_dir: Path) -> None:
+def test_superseded_finals_and_the_trials_of_a_repeated_cell(opened: Open, uri: str, sweep_dir: Path) -> None:
     generator = np.random.default_rng(0)
     old = FakeRun(sweep_dir, "final", 0, definition="00000000").start().end_final(generator)
     beaten = FakeRun(sweep_dir, "final", 0, config="0ld0ld00").start().end_final(generator)
@@ -186,6 +190,12 @@ def test_superseded_finals(opened: Open, uri: str, sweep_dir: Path) -> None:
     tracker.supersede({beaten.cell: [beaten.key], elsewhere.cell: [elsewhere.key]})
     assert tracker.flush(30) == 0
     assert superseded() == {old.key, current.key}
+    trial = FakeRun(sweep_dir).start().end()
+    again = FakeRun(sweep_dir, definition=f"{trial.definition}~2").start().end()
+    tracker.reconcile(sweep_dir)
+    tracker.supersede({again.cell: []})
+    assert tracker.flush(30) == 0
+    assert superseded() == {old.key, current.key, beaten.key, trial.key}, "a repeated cell: trials too"
 
 
 def test_a_folder_that_cannot_be_read_is_named_and_holds_up_nobody(opened: Open, uri: str, sweep_dir: Path) -> None:

@@ -19,7 +19,7 @@ from hsray.runlog import read_epochs
 from hsray.strategies.adapters import adapt
 from hsray.strategies.assembly import assemble
 from hsray.strategies.strategy import strategy
-from hsray.training import Training, loop
+from hsray.training import Training
 from hsray.training.layerwise import layer_of_parameters, parameter_groups
 from tests.tiny import tiny_store
 
@@ -117,10 +117,11 @@ def test_a_broken_run_goes_on_with_the_same_numbers(
         if epoch == 2:
             raise Broken
 
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setenv("HSRAY_CHECKPOINT_SECONDS", "0.05")
     hsray.train(**RUN, data_root=data, out=tmp_path / "whole")
     with pytest.raises(Broken):
         hsray.train(**RUN, data_root=data, out=tmp_path / "broken", report=breaks)
+    assert (tmp_path / "broken/last.pt").exists()
     hsray.train(**RUN, data_root=data, out=tmp_path / "broken")
     plain = [
         [{k: v for k, v in record["metrics"].items() if "cost" not in k} for record in read_epochs(tmp_path / run)]

@@ -59,8 +59,6 @@ def test_the_stored_confusion_matrices_give_the_scores(data: Path, tmp_path: Pat
 
 RUN = """
 import sys, time, hsray
-from hsray.training import loop
-loop.CHECKPOINT_SECONDS = 0.0
 def slowly(epoch, metrics): time.sleep(0.15)
 hsray.train("tiny", "runet", out=sys.argv[2], data_root=sys.argv[1], epochs=12, patience=12, report=slowly,
             **{"decoder.width": 4, "crop": 8, "batch": 4, "lr": 3e-3})
@@ -68,7 +66,7 @@ hsray.train("tiny", "runet", out=sys.argv[2], data_root=sys.argv[1], epochs=12, 
 
 
 def test_a_killed_run_goes_on_and_ends_as_if_never_killed(data: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HSRAY_CHECKPOINT_SECONDS": "0"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([sys.executable, "-c", RUN, data, whole], check=True, env=environment)
     process = subprocess.Popen([sys.executable, "-c", RUN, data, killed], env=environment)

@@ -51,6 +51,32 @@ def test_epochs_differ_and_repeat(reader: Reader) -> None:
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("start", [0, 1, 3, 6, 8])
+@pytest.mark.parametrize("task", ["crops", "spectra"])
+def test_from_an_update_on_come_the_same_batches_and_nothing_before_is_read(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, task: str, start: int
+) -> None:
+    def batches() -> CropBatches | SpectraBatches:
+        common = {"batch": 3, "seed": 1, "min_updates": 8}
+        if task == "crops":
+            return CropBatches(reader, [0, 2, 3, 4], crop=8, crops_per_image=1, flip=0.5, **common)
+        return SpectraBatches(reader, [0, 2], pixels_per_image=3, **common)
+
+    def epoch(start: int) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], int]:
+        read = []
+        block = Reader.block_HWC
+        with monkeypatch.context() as counted:
+            counted.setattr(Reader, "block_HWC", lambda *given: read.append(1) or block(*given))
+            return list(batches().epoch(2, start)), len(read)
+
+    (whole, all_read), (rest, read) = epoch(0), epoch(start)
+    assert len(rest) == len(whole) - start == 8 - start
+    assert all(
+        torch.equal(a, b) for one, two in zip(whole[start:], rest, strict=True) for a, b in zip(one, two, strict=True)
+    )
+    assert read <= all_read * (8 - start + 1) / 8
+
+
 def test_a_worker_without_samples_gets_one_that_counts_nothing(reader: Reader) -> None:
     alone = CropBatches(reader, [0], batch=1, crop=8, crops_per_image=1, flip=0, seed=0, shard=Shard(1, 2))
     [(_, labels)] = alone.epoch(0)

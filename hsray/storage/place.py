@@ -1,0 +1,37 @@
+"""Where a sweep's driver works, and what it tells its place of the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Home:
+    """A sweep's folder that every node sees: there is nothing to do."""
+
+    ticket: str | None = None  # what a run on another machine needs to find the store
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def hand_out(self, run: Path) -> None:
+        """A run is about to start; its `spec.json` is written."""
+
+    def heard(self, run: Path, line: str | None) -> None:
+        """An epoch of a run, as its log has it."""
+
+    def ended(self, run: Path) -> None:
+        """A run's process has ended: bring log and result, if it left one."""
+
+    def decided(self, run: Path) -> None:
+        """The driver wrote the result of a run itself."""
+
+    def discard(self, file: Path) -> None:
+        """Delete a file of a run, which need not be there."""
+        file.unlink(missing_ok=True)
+
+    @contextmanager
+    def borrowed(self, run: Path, names: Sequence[str]) -> Iterator[None]:
+        """Files of a run are here for as long."""
+        yield

@@ -1,0 +1,147 @@
+"""What a sweep will take: runs, device-hours, memory and disk; and what cannot work, all at once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hsray.errors import RequestError
+from hsray.experiment import Experiment
+from hsray.sweep.cells import Cell
+from hsray.sweep.disk import Room, missing_bytes, room, wanted_features
+from hsray.sweep.jobs import final_folders
+from hsray.sweep.memory import METHOD, Memories, TrialMemory
+from hsray.sweep.needs import Need, Node
+from hsray.sweep.past import Expected, PastRuns
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """Runs of a cell as (ended, planned), and what one of those that are left will take."""
+
+    cell: Cell
+    trials: tuple[int, int]
+    finals: tuple[int, int]
+    expected: Expected | None
+    memory: TrialMemory
+
+    @property
+    def device_hours(self) -> float | None:
+        """Of all that is left; None where no past run tells. 0 where nothing is left."""
+        trials, finals = self.trials[1] - self.trials[0], self.finals[1] - self.finals[0]
+        if trials <= 0 and finals <= 0:
+            return 0.0
+        if self.expected is None:
+            return None
+        return (max(0, trials) * self.expected.trial + max(0, finals) * self.expected.final) / HOUR
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells, and the room on disk that they will take."""
+
+    cells: list[CellPlan]
+    rooms: list[Room]
+
+    @property
+    def known_hours(self) -> tuple[float, int]:
+        """Device-hours of the cells whose past tells, and the number of the others."""
+        told = [cell.device_hours for cell in self.cells]
+        return sum(filter(None, told)), told.count(None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Bytes, hours; null where it is not known."""
+        hours, unknown = self.known_hours
+        return {
+            "cells": [_cell_json(one) for one in self.cells],
+            "trials": sum(one.trials[1] for one in self.cells),
+            "finals": sum(one.finals[1] for one in self.cells),
+            "device_hours": None if unknown else hours,
+            "memory_method": METHOD,
+            "disk": [{"folder": str(r.folder), "what": r.what, "bytes": r.bytes, "free": r.free} for r in self.rooms],
+        }
+
+
+def make_plan(
+    experiment: Experiment, cells: list[Cell], memories: Memories, runs_root: Path, data_root: Path, count: int
+) -> Plan:
+    """Read what is there; nothing is written. `count` runs are under way at a time."""
+    past, folder = PastRuns(runs_root), runs_root / experiment.name
+    found = [
+        CellPlan(cell, *runs_of(experiment, cell, folder), past.expected(cell), memories.of(cell)) for cell in cells
+    ]
+    return Plan(found, rooms(experiment, cells, memories, folder, data_root / ".features", count))
+
+
+def runs_of(experiment: Experiment, cell: Cell, folder: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Trials and finals of a cell, each as (ended, planned)."""
+    trials = len(list(cell.folder(folder).glob("trial-*/result.json")))
+    seeds = range(0 if cell.searches_fraction else experiment.final.seeds)
+    finals = [any((run / "result.json").exists() for run in final_folders(cell, seed, folder)) for seed in seeds]
+    return (trials, max(trials, experiment.budget.trials if cell.space else 1)), (sum(finals), len(seeds))
+
+
+def rooms(
+    experiment: Experiment, cells: list[Cell], memories: Memories, folder: Path, cache: Path, count: int
+) -> list[Room]:
+    """Features that are missing, checkpoints of `count` runs at a time, weights that will be kept."""
+    kept, largest = 0, 0
+    for cell in cells:
+        memory = memories.of(cell)
+        left, finals = (planned - ended for ended, planned in runs_of(experiment, cell, folder))
+        trials = {"best": min(left, 1), "finals": 0, "all": left}[experiment.keep]
+        kept += memory.parameters * (trials + finals)
+        if left + finals:
+            largest = max(largest, memory.checkpoint)
+    return [
+        room(cache, "features", missing_bytes(wanted_features(cells, cache))),
+        room(folder, "checkpoints", 2 * largest * count),  # a new one is written before the old one goes
+        room(folder, "weights", kept),
+    ]
+
+
+def need_problems(kinds: list[Need]) -> list[RequestError]:
+    """Shares of GPUs that Ray or NCCL refuse, though there is room for them."""
+    found = []
+    for kind in kinds:
+        if kind.gpu > 1 and kind.gpu != int(kind.gpu):
+            found.append(
+                RequestError(
+                    f"{kind.gpu:g} GPUs cannot be given to a worker",
+                    where="resources.gpus",
+                    do="a share of one (0.5), or a whole number",
+                )
+            )
+        if kind.workers > 1 and 0 < kind.gpu < 1:
+            found.append(
+                RequestError(
+                    f"{kind.workers} workers of one run would share a GPU, which NCCL refuses",
+                    where="resources.gpus",
+                    do="one GPU a worker, or one worker (workers: 1)",
+                )
+            )
+    return found
+
+
+def this_machine() -> list[Node]:
+    """What a Ray of our own would have, without starting it."""
+    return [Node({"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())})]
+
+
+def _cell_json(one: CellPlan) -> dict[str, Any]:
+    return {
+        "cell": one.cell.id,
+        "axes": one.cell.axes,
+        "searched": list(one.cell.space),
+        "trials": dict(zip(("ended", "planned"), one.trials, strict=True)),
+        "finals": dict(zip(("ended", "planned"), one.finals, strict=True)),
+        "device_hours": one.device_hours,
+        "expected": asdict(one.expected) if one.expected else None,
+        "memory": asdict(one.memory) | {"total": one.memory.total},
+    }
