@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from hsray.cli import care, data, models, sweeps, tables  # noqa: F401  (each registers its commands, in this order)
+from hsray.cli import data, models, sweeps, tables, upkeep  # noqa: F401  (each registers its commands, in this order)
 from hsray.cli.app import app
 from hsray.errors import HsrayError
 

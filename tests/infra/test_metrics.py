@@ -14,9 +14,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -39,13 +41,17 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
+        self.processes: list[subprocess.Popen[Any]] = []
         token = folder / "token"
         token.write_text("0123456789abcdef" * 4)
         token.chmod(0o600)
         self.environment = {
             **os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token),
-            "RAY_metrics_report_interval_ms": "1000", "PYTHONWARNINGS": "ignore",
+            "RAY_metrics_report_interval_ms": "1000", "PYTHONWARNINGS": "ignore", "RAY_USAGE_STATS_ENABLED": "0",
         }  # fmt: skip
+
+    def start(self) -> None:
+        folder = self.folder
         ports = [free_port() for _ in range(4)]
         ray = Path(sys.executable).parent / "ray"
         names = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
@@ -55,11 +61,12 @@ class Scene:
             f"--metrics-export-port={self.port}", *given,
         ]  # fmt: skip
         with (folder / "ray.log").open("wb") as log:
-            self.ray = subprocess.Popen(
+            ray_itself = subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
+        self.processes.append(ray_itself)
         for _ in range(900):
-            found = re.search(r"Local node IP: (\S+)", (folder / "ray.log").read_text("utf-8", "replace"))
+            found = re.search(r"--address='([^:']+):", (folder / "ray.log").read_text("utf-8", "replace"))
             if found:
                 break
             time.sleep(0.1)
@@ -75,6 +82,7 @@ class Scene:
             command, cwd=folder, env=kept | {"RAY_ADDRESS": f"{self.ip}:{ports[0]}"}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
+        self.processes.append(self.sweep)
 
     def scrape(self) -> list[Sample]:
         with urllib.request.urlopen(f"http://{self.ip}:{self.port}/metrics", timeout=10) as answer:
@@ -82,9 +90,12 @@ class Scene:
         return [sample for family in families for sample in family.samples]
 
     def close(self) -> None:
-        for process in (self.sweep, self.ray):
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+        for process in reversed(self.processes):
+            # Parts of Ray's dashboard are in groups of their own, and outlive it.
+            family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            for member in [*family, process]:
+                with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                    member.send_signal(signal.SIGKILL)
             process.communicate()
         shutil.rmtree(f"/tmp/hsray-{os.getpid()}", ignore_errors=True)
 
@@ -93,6 +104,7 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     made = Scene(tmp_path_factory.mktemp("metrics"))
     try:
+        made.start()
         yield made
     finally:
         made.close()

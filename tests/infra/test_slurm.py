@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -90,6 +91,7 @@ def job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
         if one.process is not None and one.process.poll() is None:
             os.killpg(one.process.pid, signal.SIGKILL)
             one.process.wait()
+        shutil.rmtree(f"/tmp/ray-{one.number}", ignore_errors=True)
 
 
 def test_a_sweep_that_ends_is_not_queued_again(job: Callable[..., Job]) -> None:

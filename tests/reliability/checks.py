@@ -66,7 +66,7 @@ def check(scene: Scene, watch: Watch, expected: Expected) -> Findings:
     if wanted is not None:
         forms = () if scene.deterministic else FORMS
         differing = _differences(_formed(wanted, forms), _formed(rows, forms))
-        found.table = not differing
+        found.table = found.table and not differing
         found.words += [f"table: {words}" for words in differing]
     return found
 

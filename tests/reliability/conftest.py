@@ -17,8 +17,7 @@ def undisturbed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def expected(undisturbed_folder: Path) -> Expected:
-    """What undisturbed sweeps give; the one with one worker stays in its folder."""
+    """What the undisturbed sweep gives, which stays in its folder."""
     expected = Expected()
     undisturbed(undisturbed_folder / "one", "one", expected)
-    undisturbed(undisturbed_folder / "workers", "workers", expected)
     return expected

@@ -10,7 +10,7 @@ from tests.reliability.chaos import SHORT
 from tests.reliability.checks import Expected
 from tests.reliability.disk import SmallDisk
 from tests.reliability.faults import FAULTS
-from tests.reliability.sweeps import disturbed
+from tests.reliability.sweeps import disturbed, undisturbed
 
 SEED = 4
 
@@ -21,5 +21,7 @@ def test_after_a_fault_the_same_command_ends_as_if_nothing_had_happened(
 ) -> None:
     if FAULTS[name].disk and not SmallDisk.possible():
         pytest.skip("only root may mount a small file system")
-    outcome = disturbed(tmp_path, name, 1, SEED, expected)
+    if "workers" in FAULTS[name].shapes:
+        undisturbed(tmp_path / "undisturbed", "workers", expected)
+    outcome = disturbed(tmp_path / name, name, 1, SEED, expected)
     assert outcome.clean, "\n".join(outcome.findings.words + outcome.complaints)

@@ -87,11 +87,12 @@ def nowhere_but_in_the_environment(server: S3, folder: Path) -> None:
 
 
 def test_killed_and_gone_on_with_on_another_machine_while_the_store_is_away(server: S3, tmp_path: Path) -> None:
-    write_experiment(tmp_path, axes=AXES)
+    write_experiment(tmp_path, axes=AXES, budget={"trials": TRIALS, "epochs": 60, "patience": None, "halving": False})
     first = sweep(server, tmp_path)
-    wait_until(lambda: len(results(server)) >= 2, first)
+    wait_until(lambda: any("/drivers/" in name for name in server.objects()), first)
     refused = end(sweep(server, tmp_path, "elsewhere"), 2)
     assert f"running already: process {first.pid} on" in refused
+    wait_until(lambda: len(results(server)) >= 2, first)
     kill(first)
     before = results(server)
     shutil.rmtree(tmp_path / "scratch")

@@ -27,8 +27,11 @@ def note_place(config: dict[str, Any]) -> None:
     [labels] = [node["Labels"] for node in ray.nodes() if node["NodeID"] == me]
     job = Job.model_validate_json(config["job"])
     begun = time.time()
-    time.sleep(1)  # so that runs that fit run beside each other
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if gpus:  # wait for others that fit: a run that is over hands its actor on before another one is up
+        (job.folder / "on-gpu").touch()
+        while len(list(job.folder.parent.glob("*/on-gpu"))) < 3 and time.time() < begun + 120:
+            time.sleep(0.2)
     place = {"strategy": job.config.strategy.name, "labels": labels, "gpus": gpus, "from": begun, "to": time.time()}
     (job.folder / "place.json").write_text(json.dumps(place))
     run_empty(config)
