@@ -136,7 +136,7 @@ class Caps(_Strict):
     """Where a sweep stops, as cleanly as by Ctrl-C. The same command goes on when a cap is higher."""
 
     hours: float | None = Field(None, gt=0, description="wall time of one command")
-    device_hours: float | None = Field(None, gt=0, description="of all runs of the sweep so far: time × workers")
+    device_hours: float | None = Field(None, gt=0, description="of all runs so far: time since handed out × workers")
     disk_gb: float | None = Field(None, gt=0, description="of the sweep's folder and its features, in 10⁹ bytes")
 
 

@@ -188,9 +188,7 @@ class Dispatcher:
         under_way = sum(len(state.study.interrupted) for state in states)
         if not trials + under_way:
             return ""
-        return f"goes on from {trials} ended trials, {finals} finals" + (
-            f"; {under_way} trials are taken up again" if under_way else ""
-        )
+        return f"goes on: ended before, {trials} trials and {finals} finals; taken up again, {under_way}"
 
     @property
     def planned(self) -> int:

@@ -18,6 +18,7 @@ from hsray.experiment import Resources
 from hsray.storage import Home
 from hsray.sweep.cluster import Slots
 from hsray.sweep.dispatcher import Dispatcher
+from hsray.sweep.memorykills import memory_kills_are_losses
 from hsray.sweep.trainables import by_need, in_actor, request
 from hsray.sweep.tune_adapters import LOSSES, CellScheduler, JobSearcher, Quiet
 
@@ -44,18 +45,19 @@ def drive(
     trains = storage if home.ticket is None else Path(tempfile.gettempdir()) / storage.name
     searcher = JobSearcher(dispatcher, slots, str(trains), home)
     try:
-        tune.Tuner(
-            tune.with_resources(by_need(run_one), request),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher, scheduler=CellScheduler(searcher), num_samples=-1, reuse_actors=True
-            ),
-            run_config=tune.RunConfig(
-                storage_path=str(storage),
-                verbose=0,
-                callbacks=[Quiet()],
-                failure_config=tune.FailureConfig(max_failures=LOSSES),
-            ),
-        ).fit()
+        with memory_kills_are_losses():
+            tune.Tuner(
+                tune.with_resources(by_need(run_one), request),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher, scheduler=CellScheduler(searcher), num_samples=-1, reuse_actors=True
+                ),
+                run_config=tune.RunConfig(
+                    storage_path=str(storage),
+                    verbose=0,
+                    callbacks=[Quiet()],
+                    failure_config=tune.FailureConfig(max_failures=LOSSES),
+                ),
+            ).fit()
     except TuneError as error:
         raise _ours(error) from None
     finally:

@@ -17,6 +17,7 @@ from hsray.sweep.cells import Cell
 from hsray.sweep.cluster import Slots
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.jobs import Job
+from hsray.sweep.memorykills import last_words
 from hsray.sweep.needs import Need
 
 LOSSES = 10  # so often in a row, without an epoch between, may the machines fail a run before it is left open
@@ -86,9 +87,9 @@ class CellScheduler(_StaysHere, FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """The run was lost once more than it may be: its last words, unless it has told of a fault itself."""
-        lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
-        if lines and "fault" not in trial.last_result:
-            self.searcher.dispatcher.fault(self.searcher.jobs[trial.trial_id], lines[-1])
+        said = last_words(str(trial.get_error() or ""))
+        if said and "fault" not in trial.last_result:
+            self.searcher.dispatcher.fault(self.searcher.jobs[trial.trial_id], said)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         job = self.searcher.jobs.get(trial.trial_id)

@@ -213,7 +213,7 @@ def test_runs_that_do_not_react_are_left_and_go_on_from_their_checkpoints(sweep:
 
 
 def test_a_cap_stops_it_as_cleanly_and_a_higher_one_lets_it_go_on(sweep: Sweep) -> None:
-    write_experiment(sweep.folder, **LONG, caps={"device_hours": 4 / 3600})
+    write_experiment(sweep.folder, **LONG, caps={"device_hours": 90 / 3600})  # counted from when a run is handed out
     sweep.start()
     assert sweep.process is not None
     _, err = sweep.process.communicate(timeout=240)
