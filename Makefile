@@ -6,6 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 N ?= 50
 SEED ?= 0
+TESTS ?= tests/reliability
 JOBS ?= 2
 
 .PHONY: chaos fuzz infra-check reliability demo test smoke geo check bench schema lock clean
@@ -17,8 +18,8 @@ demo: $(READY)  ## compare three ways of transfer on a real scene
 test: $(READY)  ## the whole test run
 	$(BIN)/python -m pytest
 
-reliability: $(READY)  ## what needs whole sweeps under faults, several nodes, servers: minutes each, not in `make test`
-	$(BIN)/python -m pytest tests/reliability
+reliability: $(READY)  ## what needs whole sweeps under faults, several nodes, servers: minutes each, not in `make test` (TESTS=… some)
+	$(BIN)/python -m pytest $(TESTS)
 
 chaos: $(READY)  ## N tiny sweeps (make chaos N=50 SEED=0), a random fault in each, and what was lost
 	$(BIN)/python -m tests.reliability.chaos --count $(N) --seed $(SEED) --jobs $(JOBS)

@@ -16,14 +16,14 @@ from hsray.commands.console import err, out
 from hsray.errors import RequestError
 
 if TYPE_CHECKING:
-    from hsray.sweep.findings import Finding
+    from hsray.sweep.upkeep.findings import Finding
 
 SHOWN = 20
 
 
 def examine(data: Path, runs: Path, uri: str, *, fix: bool, delete: list[str], format: str) -> int:
     """Print what was found and mend what may be; the exit code: 1 where something is left."""
-    from hsray.sweep.doctor import running_sweeps
+    from hsray.sweep.upkeep.doctor import running_sweeps
 
     data, runs = data.resolve(), runs.resolve()
     running = running_sweeps(runs)
@@ -43,9 +43,9 @@ def examine(data: Path, runs: Path, uri: str, *, fix: bool, delete: list[str], f
 
 
 def _findings(data: Path, runs: Path, uri: str, running: set[str]) -> Iterator[Finding]:
-    from hsray.sweep.doctor import orphan_findings, sweep_findings, sweeps_under
-    from hsray.sweep.doctor_data import feature_findings, store_findings
-    from hsray.sweep.findings import Finding
+    from hsray.sweep.upkeep.doctor import orphan_findings, sweep_findings, sweeps_under
+    from hsray.sweep.upkeep.doctor_data import feature_findings, store_findings
+    from hsray.sweep.upkeep.findings import Finding
     from hsray.tracking.client import redacted
 
     with err.status("looking at sweeps"):
@@ -103,7 +103,7 @@ def _agreed(one: Finding) -> bool:
 
 def _alone(sweep: Path | None) -> contextlib.AbstractContextManager[None]:
     """Nobody starts the sweep meanwhile. Raises RequestError where somebody has."""
-    from hsray.sweep.lock import only_driver
+    from hsray.sweep.control.lock import only_driver
 
     return only_driver(sweep, sweep.name) if sweep else contextlib.nullcontext()
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from hsray.experiment import Experiment
     from hsray.sweep.cells import Cell
-    from hsray.sweep.cluster import Slots
-    from hsray.sweep.past import Expected
-    from hsray.sweep.plan import CellPlan, Plan
+    from hsray.sweep.cluster.cluster import Slots
+    from hsray.sweep.preflight.past import Expected
+    from hsray.sweep.preflight.plan import CellPlan, Plan
 
 WIDE = 110
 
@@ -32,9 +32,9 @@ def print_plan(experiment: Path, data: Path, runs_at: str, *, smoke: bool, forma
     from hsray.experiment import load_experiment
     from hsray.storage import is_remote, local_runs
     from hsray.sweep.cells import cells
-    from hsray.sweep.disk import room_problems
-    from hsray.sweep.memory import Memories
-    from hsray.sweep.plan import make_plan
+    from hsray.sweep.preflight.disk import room_problems
+    from hsray.sweep.preflight.memory import Memories
+    from hsray.sweep.preflight.plan import make_plan
     from hsray.sweep.redo import Attempts
 
     loaded = load_experiment(experiment, smoke=smoke)
@@ -64,9 +64,9 @@ def _slots(
     experiment: Experiment, cells: list[Cell], folder: Path | None, data: Path, wrong: list[RequestError]
 ) -> Iterator[Slots | None]:
     """What fits into the cluster of RAY_ADDRESS, or into this machine, without starting a Ray; adds to `wrong`."""
-    from hsray.sweep.cluster import Slots, cluster
-    from hsray.sweep.plan import need_problems, this_machine
-    from hsray.sweep.preflight import cluster_problems, shared_folders
+    from hsray.sweep.cluster.cluster import Slots, cluster
+    from hsray.sweep.preflight.plan import need_problems, this_machine
+    from hsray.sweep.preflight.preflight import cluster_problems, shared_folders
 
     try:
         if os.environ.get("RAY_ADDRESS"):
@@ -87,7 +87,7 @@ def _slots(
 
 def _show(console: Console, experiment: Experiment, plan: Plan, count: int, place: str) -> None:
     from hsray.strategies.features import size_text
-    from hsray.sweep.memory import METHOD
+    from hsray.sweep.preflight.memory import METHOD
 
     wide = console.width >= WIDE
     table = Table(box=None, pad_edge=False)

@@ -15,7 +15,7 @@ from hsray.commands.console import out
 from hsray.experiment import load_experiment
 
 if TYPE_CHECKING:
-    from hsray.sweep.status import CellStatus, Counts, SweepStatus
+    from hsray.sweep.upkeep.status import CellStatus, Counts, SweepStatus
 
 STATES = ("done", "running", "failed", "open", "missing")
 WIDE = 110
@@ -24,8 +24,8 @@ WIDE = 110
 def print_status(experiment: Path, runs_at: str, *, smoke: bool, format: str) -> None:
     from hsray.runlog import read_json
     from hsray.storage import is_remote, local_runs
-    from hsray.sweep.lock import DRIVER, Driver
-    from hsray.sweep.status import sweep_status
+    from hsray.sweep.control.lock import DRIVER, Driver
+    from hsray.sweep.upkeep.status import sweep_status
 
     name = load_experiment(experiment, smoke=smoke).name if experiment.exists() else str(experiment)
     runs = local_runs(runs_at, name)

@@ -24,8 +24,8 @@ def submit_sweep(
     # Ray takes seconds to import: only once the file is known to be right.
     from ray.job_submission import JobStatus
 
-    from hsray.sweep.submit import Cluster, refuse_secrets
-    from hsray.sweep.submitted import STARTED
+    from hsray.sweep.cluster.submit import Cluster, refuse_secrets
+    from hsray.sweep.cluster.submitted import STARTED
 
     options = {"data": data, "runs": runs, "tracking_uri": tracking_uri}
     refuse_secrets(**options)

@@ -38,7 +38,7 @@ def redo_runs(
     from hsray.experiment import load_experiment
     from hsray.storage import home
     from hsray.sweep.cells import cells
-    from hsray.sweep.lock import only_driver
+    from hsray.sweep.control.lock import only_driver
     from hsray.sweep.redo import Attempts, final_seeds, named_cell, redo_cell, redo_finals
 
     loaded = load_experiment(experiment, smoke=smoke)

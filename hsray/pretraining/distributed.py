@@ -17,8 +17,8 @@ from hsray.experiment import Resources
 from hsray.pretraining.recipe import Recipe
 from hsray.pretraining.run import pretrain
 from hsray.pretraining.runfolder import RunFolder
-from hsray.sweep.cluster import cluster
-from hsray.sweep.torchgroup import GroupConfig
+from hsray.sweep.cluster.cluster import cluster
+from hsray.sweep.cluster.torchgroup import GroupConfig
 
 MACHINE_RETRIES = 3
 

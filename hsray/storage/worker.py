@@ -20,7 +20,7 @@ PUSH_EVERY_S = 2.0
 PUSH_SHARE = 0.1  # of the time, at most, goes into sending while the run goes on
 LOOK_EVERY_S = 2.0
 LONGEST_LINE = 2**16  # bytes
-STOP = "stop"  # hsray.sweep.stopping: a file in the folder that is the sweep's to the run
+STOP = "stop"  # hsray.sweep.control.stopping: a file in the folder that is the sweep's to the run
 
 
 @contextmanager

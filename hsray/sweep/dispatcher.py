@@ -15,10 +15,10 @@ from typing import Any
 from hsray.experiment import Experiment
 from hsray.runlog import read_epochs, write_json
 from hsray.sweep.cells import Cell
-from hsray.sweep.database import open_ledger
+from hsray.sweep.control.stopping import stop_requested
 from hsray.sweep.jobs import Job, final_job, trial_folder, trial_job, trial_number, write_spec
-from hsray.sweep.ledger import CellStudy
-from hsray.sweep.stopping import stop_requested
+from hsray.sweep.ledger.database import open_ledger
+from hsray.sweep.ledger.studies import CellStudy
 from hsray.training import SCORE, checkpoint
 from hsray.training.finals import WEIGHTS
 from hsray.training.memory import retries

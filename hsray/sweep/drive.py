@@ -16,9 +16,9 @@ from ray.tune import TuneError
 from hsray.errors import HsrayError
 from hsray.experiment import Resources
 from hsray.storage import Home
-from hsray.sweep.cluster import Slots
+from hsray.sweep.cluster.cluster import Slots
+from hsray.sweep.cluster.memorykills import memory_kills_are_losses
 from hsray.sweep.dispatcher import Dispatcher
-from hsray.sweep.memorykills import memory_kills_are_losses
 from hsray.sweep.trainables import by_need, in_actor, request
 from hsray.sweep.tune_adapters import LOSSES, CellScheduler, JobSearcher, Quiet
 

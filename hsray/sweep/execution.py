@@ -16,12 +16,12 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from hsray.datasets.samples import Shard
 from hsray.errors import MachineFault
 from hsray.storage import attached, has_ended, reported
+from hsray.sweep.cluster.metrics import export_run
+from hsray.sweep.cluster.needs import Need
+from hsray.sweep.cluster.torchgroup import GroupConfig
+from hsray.sweep.control.stopping import stop_requested
 from hsray.sweep.guard import guarded
 from hsray.sweep.jobs import Job
-from hsray.sweep.metrics import export_run
-from hsray.sweep.needs import Need
-from hsray.sweep.stopping import stop_requested
-from hsray.sweep.torchgroup import GroupConfig
 from hsray.training import fit
 
 

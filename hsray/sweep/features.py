@@ -17,8 +17,8 @@ from hsray.strategies.features import (
 )
 from hsray.strategies.strategy import Strategy
 from hsray.sweep.cells import Cell
-from hsray.sweep.disk import missing_bytes, wanted_features
 from hsray.sweep.live import LiveView
+from hsray.sweep.preflight.disk import missing_bytes, wanted_features
 
 
 def prepare_features(cells: list[Cell], cache: Path, view: LiveView) -> None:

@@ -13,24 +13,24 @@ from hsray.experiment import Experiment
 from hsray.runlog import write_atomically, write_json
 from hsray.storage import Home, home
 from hsray.strategies.weights import weights_sha256
-from hsray.sweep.caps import PATIENCE_S as CAPS_PATIENCE_S
-from hsray.sweep.caps import CapsWatch, watched
 from hsray.sweep.cells import Cell, cells
-from hsray.sweep.closing import left_open, stopped
-from hsray.sweep.cluster import Slots, cluster
+from hsray.sweep.cluster.cluster import Slots, cluster
+from hsray.sweep.cluster.metrics import export_sweep
+from hsray.sweep.control.caps import PATIENCE_S as CAPS_PATIENCE_S
+from hsray.sweep.control.caps import CapsWatch, watched
+from hsray.sweep.control.closing import left_open, stopped
+from hsray.sweep.control.lock import only_driver
+from hsray.sweep.control.stopper import Stopper
+from hsray.sweep.control.stopping import clear_stop
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
 from hsray.sweep.features import prepare_features, wanted_features
 from hsray.sweep.jobs import Job
 from hsray.sweep.live import LiveView
-from hsray.sweep.lock import only_driver
-from hsray.sweep.memory import Memories
-from hsray.sweep.metrics import export_sweep
-from hsray.sweep.preflight import preflight
+from hsray.sweep.preflight.memory import Memories
+from hsray.sweep.preflight.preflight import preflight
 from hsray.sweep.redo import Attempts
-from hsray.sweep.status import CELLS, cells_told
-from hsray.sweep.stopper import Stopper
-from hsray.sweep.stopping import clear_stop
+from hsray.sweep.upkeep.status import CELLS, cells_told
 from hsray.tracking import Tracker, manifest
 
 

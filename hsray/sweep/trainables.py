@@ -12,7 +12,7 @@ from typing import Any
 
 from ray.tune import PlacementGroupFactory
 
-from hsray.sweep.needs import DRIVER_CPU, Need
+from hsray.sweep.cluster.needs import DRIVER_CPU, Need
 
 
 def in_actor(config: dict[str, Any]) -> None:

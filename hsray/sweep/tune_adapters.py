@@ -14,11 +14,11 @@ from ray.tune.search import Searcher
 
 from hsray.storage import Home
 from hsray.sweep.cells import Cell
-from hsray.sweep.cluster import Slots
+from hsray.sweep.cluster.cluster import Slots
+from hsray.sweep.cluster.memorykills import last_words
+from hsray.sweep.cluster.needs import Need
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.jobs import Job
-from hsray.sweep.memorykills import last_words
-from hsray.sweep.needs import Need
 
 LOSSES = 10  # so often in a row, without an epoch between, may the machines fail a run before it is left open
 

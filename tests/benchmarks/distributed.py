@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean
 
 from hsray.experiment import Resources
-from hsray.sweep.cluster import cluster
+from hsray.sweep.cluster.cluster import cluster
 from tests.benchmarks.report import Measurement
 from tests.benchmarks.sweeps import drive_sweep
 

@@ -10,10 +10,10 @@ import ray
 
 from hsray.experiment import parse_experiment
 from hsray.sweep.cells import cells
-from hsray.sweep.cluster import cluster
+from hsray.sweep.cluster.cluster import cluster
+from hsray.sweep.cluster.localray import start_local_ray
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
-from hsray.sweep.localray import start_local_ray
 from tests.benchmarks.report import Measurement
 from tests.tiny import tiny_store
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hsray.experiment import Resources
 from hsray.sweep import dispatcher
-from hsray.sweep.cluster import cluster
-from hsray.sweep.ledger import CellStudy
+from hsray.sweep.cluster.cluster import cluster
+from hsray.sweep.ledger.studies import CellStudy
 from hsray.tracking import Tracker
 from tests.benchmarks.bare import bare_tune
 from tests.benchmarks.empty import run_empty

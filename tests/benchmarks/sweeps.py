@@ -11,7 +11,7 @@ from typing import Any
 
 from hsray.experiment import Resources, parse_experiment
 from hsray.sweep.cells import cells
-from hsray.sweep.cluster import Slots
+from hsray.sweep.cluster.cluster import Slots
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
 from hsray.sweep.trainables import in_actor

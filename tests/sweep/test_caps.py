@@ -10,7 +10,7 @@ import pytest
 
 from hsray.experiment import Caps
 from hsray.runlog import append_epoch, write_json
-from hsray.sweep.caps import CapsWatch, watched
+from hsray.sweep.control.caps import CapsWatch, watched
 
 
 def run(folder: Path, name: str, *, workers: int = 1, logged: float | None = None, ended: float | None = None) -> Path:

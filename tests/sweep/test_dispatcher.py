@@ -10,10 +10,10 @@ import pytest
 from hsray.experiment import Experiment, parse_experiment
 from hsray.runlog import append_epoch, write_json
 from hsray.sweep.cells import Cell, cells
-from hsray.sweep.closing import left_open
+from hsray.sweep.control.closing import left_open
+from hsray.sweep.control.stopping import clear_stop, request_stop
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.jobs import Job
-from hsray.sweep.stopping import clear_stop, request_stop
 from tests.tiny import tiny_store
 
 

@@ -17,7 +17,7 @@ import pytest
 from hsray.commands.doctor import examine
 from hsray.datasets import open_store
 from hsray.errors import RequestError
-from hsray.sweep.lock import only_driver
+from hsray.sweep.control.lock import only_driver
 from tests.datasets.test_own_data import scene
 from tests.tiny import tiny_store
 from tests.tracking.folders import FakeRun

@@ -12,7 +12,7 @@ from hsray.experiment import parse_experiment
 from hsray.models import build_encoder
 from hsray.strategies.features import is_cacheable
 from hsray.sweep.cells import cells
-from hsray.sweep.disk import _recipes
+from hsray.sweep.preflight.disk import _recipes
 from tests.tiny import tiny_store
 
 

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 from hsray.experiment import Budget, parse_experiment
 from hsray.runlog import append_epoch, write_json
 from hsray.sweep.cells import Cell, cells
-from hsray.sweep.database import open_ledger
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.jobs import Job
-from hsray.sweep.ledger import CellStudy
+from hsray.sweep.ledger.database import open_ledger
+from hsray.sweep.ledger.studies import CellStudy
 from tests.tiny import tiny_store
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from hsray.errors import RequestError
-from hsray.sweep.lock import only_driver, running_driver
+from hsray.sweep.control.lock import only_driver, running_driver
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from hsray.sweep.lock import only_driver
+from hsray.sweep.control.lock import only_driver
 with only_driver(Path(sys.argv[1]), "e"):
     print("held", flush=True)
     time.sleep(60)

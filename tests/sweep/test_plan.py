@@ -18,13 +18,13 @@ from hsray.runlog import write_json
 from hsray.strategies.assembly import untrained
 from hsray.strategies.strategy import catalogue, strategy
 from hsray.sweep.cells import Cell, cells
-from hsray.sweep.disk import room, room_problems
+from hsray.sweep.cluster.needs import Need
 from hsray.sweep.jobs import final_job, trial_job, write_spec
-from hsray.sweep.memory import Memories, _kept_for_backward
-from hsray.sweep.needs import Need
-from hsray.sweep.nodes import Expected, answered, look, sizes
-from hsray.sweep.past import PastRuns
-from hsray.sweep.plan import need_problems, rooms, runs_of
+from hsray.sweep.preflight.disk import room, room_problems
+from hsray.sweep.preflight.memory import Memories, _kept_for_backward
+from hsray.sweep.preflight.nodes import Expected, answered, look, sizes
+from hsray.sweep.preflight.past import PastRuns
+from hsray.sweep.preflight.plan import need_problems, rooms, runs_of
 from hsray.training import RunConfig, Training
 from tests.sweep.sweeps import write_experiment
 from tests.tiny import tiny_store

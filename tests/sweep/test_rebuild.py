@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hsray.errors import HsrayError, RequestError
-from hsray.sweep import bracket
 from hsray.sweep.dispatcher import Dispatcher
+from hsray.sweep.ledger import bracket
 from tests.sweep.instants import Clock, Killed, drive, one_cell, table, tuned
 from tests.tiny import tiny_store
 

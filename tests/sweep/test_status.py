@@ -14,9 +14,9 @@ import pytest
 from hsray.commands.status import print_status
 from hsray.experiment import parse_experiment
 from hsray.runlog import write_json
-from hsray.sweep.lock import only_driver
-from hsray.sweep.status import Counts, sweep_status
-from hsray.sweep.stopping import request_stop
+from hsray.sweep.control.lock import only_driver
+from hsray.sweep.control.stopping import request_stop
+from hsray.sweep.upkeep.status import Counts, sweep_status
 from tests.tracking.folders import FakeRun
 
 FILE: dict[str, Any] = {

@@ -15,8 +15,8 @@ import pytest
 SCRIPT = """
 import hashlib, subprocess, sys, time
 from pathlib import Path
-from hsray.sweep import stopper
-from hsray.sweep.stopping import stop_requested
+from hsray.sweep.control import stopper
+from hsray.sweep.control.stopping import stop_requested
 
 stopper.PATIENCE_S, stopper.LIMIT_S = 0.4, 1.5
 folder, how = Path(sys.argv[1]), sys.argv[2]

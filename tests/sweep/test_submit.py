@@ -6,8 +6,8 @@ import pytest
 
 from hsray import __version__
 from hsray.errors import RequestError
-from hsray.sweep.submit import Cluster, refuse_secrets
-from hsray.sweep.submitted import arguments
+from hsray.sweep.cluster.submit import Cluster, refuse_secrets
+from hsray.sweep.cluster.submitted import arguments
 
 FOLDERS = ["--data", "/shared/data", "--runs", "/shared/runs"]
 

@@ -11,9 +11,9 @@ import pytest
 from hsray import train
 from hsray.errors import RequestError
 from hsray.experiment import Resources, parse_experiment
-from hsray.sweep import cluster
-from hsray.sweep.cluster import Slots
-from hsray.sweep.needs import Node
+from hsray.sweep.cluster import cluster
+from hsray.sweep.cluster.cluster import Slots
+from hsray.sweep.cluster.needs import Node
 from tests.sweep.sweeps import hsray, ledger_states, write_experiment
 
 

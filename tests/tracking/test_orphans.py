@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hsray.commands.doctor import examine
-from hsray.sweep.lock import only_driver
+from hsray.sweep.control.lock import only_driver
 from hsray.tracking import Tracker
 from hsray.tracking.client import open_client
 from tests.tracking.folders import FakeRun

@@ -13,7 +13,7 @@ import ray
 
 from hsray.experiment import parse_experiment
 from hsray.sweep.cells import cells
-from hsray.sweep.cluster import cluster
+from hsray.sweep.cluster.cluster import cluster
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
 from hsray.sweep.jobs import Job

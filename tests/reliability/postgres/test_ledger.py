@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from hsray.errors import HsrayError, RequestError
-from hsray.sweep.database import VARIABLE, open_ledger
 from hsray.sweep.dispatcher import Dispatcher
+from hsray.sweep.ledger.database import VARIABLE, open_ledger
 from tests.reliability.postgres.server import PASSWORD, Postgres
 from tests.sweep.instants import Clock, Killed, drive, one_cell, table, tuned, work
 from tests.tiny import tiny_store

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from hsray.axes import axis_name, left_out
 from hsray.experiment import Experiment
 from hsray.runlog import read_json
-from hsray.sweep.lock import Driver, running_driver
-from hsray.sweep.stopping import stop_requested
+from hsray.sweep.control.lock import Driver, running_driver
+from hsray.sweep.control.stopping import stop_requested
 
 if TYPE_CHECKING:
     from hsray.sweep.cells import Cell

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hsray.errors import HsrayError
 from hsray.sweep.cells import Cell
-from hsray.sweep.database import Ledger
-from hsray.sweep.space import distribution, walk
+from hsray.sweep.ledger.database import Ledger
+from hsray.sweep.ledger.space import distribution, walk
 from hsray.tracking.runfolder import RunRecord, read_run
 from hsray.training import SCORE
 

@@ -13,10 +13,10 @@ import ray
 
 from hsray.errors import RequestError
 from hsray.experiment import Resources
-from hsray.sweep.head import leave, watching_head
-from hsray.sweep.localray import start_local_ray
-from hsray.sweep.needs import DRIVER_CPU, Need, Node, need, needs, room
-from hsray.sweep.orphans import free_orphans
+from hsray.sweep.cluster.head import leave, watching_head
+from hsray.sweep.cluster.localray import start_local_ray
+from hsray.sweep.cluster.needs import DRIVER_CPU, Need, Node, need, needs, room
+from hsray.sweep.cluster.orphans import free_orphans
 
 REACH_SECONDS = 10.0
 LOOK_SECONDS = 2.0  # how old what we know of the nodes may be

@@ -17,7 +17,7 @@ from hsray.datasets.writer import PLAN
 from hsray.errors import RequestError
 from hsray.strategies.feature_cache import Kept, delete_features, kept_features
 from hsray.strategies.references import BY_ENCODER, HUB
-from hsray.sweep.findings import Finding, tree_bytes
+from hsray.sweep.upkeep.findings import Finding, tree_bytes
 
 PARTIAL, OLD = ".partial", ".old"
 

@@ -13,9 +13,7 @@ from typing import Any
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 
-NO_MEMORY = (
-    "Ray ended the worker: its node had no memory left; lower resources.concurrent, or give a run more cpus"
-)
+NO_MEMORY = "Ray ended the worker: its node had no memory left; lower resources.concurrent, or give a run more cpus"
 
 
 def last_words(error: str) -> str | None:

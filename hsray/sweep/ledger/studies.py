@@ -19,11 +19,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hsray.errors import HsrayError
 from hsray.experiment import Budget, Dimension
-from hsray.sweep import bracket
 from hsray.sweep.cells import Cell
-from hsray.sweep.database import Ledger
-from hsray.sweep.rebuild import from_folders
-from hsray.sweep.space import walk
+from hsray.sweep.ledger import bracket
+from hsray.sweep.ledger.database import Ledger
+from hsray.sweep.ledger.rebuild import from_folders
+from hsray.sweep.ledger.space import walk
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # TPE in groups of conditions

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from hsray.errors import HsrayError
+from hsray.sweep.control.stopper import Stopper
 from hsray.sweep.dispatcher import Dispatcher
-from hsray.sweep.stopper import Stopper
 from hsray.training import checkpoint
 
 GO_ON = "run the same command again: it goes on from here"

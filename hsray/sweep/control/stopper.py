@@ -16,7 +16,7 @@ from types import FrameType, TracebackType
 from typing import Any, cast
 
 from hsray.processes import descendants, kill
-from hsray.sweep.stopping import request_stop
+from hsray.sweep.control.stopping import request_stop
 
 SIGNALS = {int(signal.SIGINT): "Ctrl-C", int(signal.SIGTERM): "SIGTERM"}
 GIVE_UP = signal.SIGUSR2  # from our thread to the main thread, to get it out of waiting

@@ -59,7 +59,7 @@ class Cluster:
                         where=f"job {job.submission_id} at {self.address}",
                         do=f"wait for it, or stop it: ray job stop {job.submission_id} --address {self.address}",
                     )
-            words = ["python", "-m", "hsray.sweep.submitted", version("hsray"), experiment.name, *arguments]
+            words = ["python", "-m", "hsray.sweep.cluster.submitted", version("hsray"), experiment.name, *arguments]
             with tempfile.TemporaryDirectory() as travels:
                 shutil.copy(experiment, travels)  # alone: not the data, nor what else lies beside it
                 return self._submit(

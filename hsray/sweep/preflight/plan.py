@@ -12,11 +12,11 @@ import torch
 from hsray.errors import RequestError
 from hsray.experiment import Experiment
 from hsray.sweep.cells import Cell
-from hsray.sweep.disk import Room, missing_bytes, room, wanted_features
+from hsray.sweep.cluster.needs import Need, Node
 from hsray.sweep.jobs import final_folders
-from hsray.sweep.memory import METHOD, Memories, TrialMemory
-from hsray.sweep.needs import Need, Node
-from hsray.sweep.past import Expected, PastRuns
+from hsray.sweep.preflight.disk import Room, missing_bytes, room, wanted_features
+from hsray.sweep.preflight.memory import METHOD, Memories, TrialMemory
+from hsray.sweep.preflight.past import Expected, PastRuns
 
 HOUR = 3600.0
 

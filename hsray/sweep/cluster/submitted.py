@@ -1,4 +1,4 @@
-"""What a submitted job runs on the cluster: `python -m hsray.sweep.submitted VERSION EXPERIMENT [options of sweep]`."""
+"""What a submitted job runs on the cluster: this module with VERSION EXPERIMENT [options of sweep]."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hsray.errors import HsrayError, RequestError
 from hsray.runlog import read_json, write_json
-from hsray.sweep.ledgerfile import FORMAT, FORMAT_KEY, newer, open_file
-from hsray.sweep.stopping import stop_requested
+from hsray.sweep.control.stopping import stop_requested
+from hsray.sweep.ledger.ledgerfile import FORMAT, FORMAT_KEY, newer, open_file
 from hsray.tracking.client import brief, redacted
 
 T = TypeVar("T")

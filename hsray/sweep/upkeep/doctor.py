@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from hsray.errors import HsrayError, RequestError
 from hsray.runlog import read_json
-from hsray.sweep.findings import Finding, tree_bytes
-from hsray.sweep.lock import Driver, running_driver
-from hsray.sweep.status import CELLS
+from hsray.sweep.control.lock import Driver, running_driver
+from hsray.sweep.upkeep.findings import Finding, tree_bytes
+from hsray.sweep.upkeep.status import CELLS
 from hsray.tracking.orphans import OpenRun, close_run, nothing_there, open_runs
 from hsray.tracking.runfolder import read_run, run_key
 

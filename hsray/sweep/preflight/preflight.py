@@ -20,11 +20,11 @@ from hsray.errors import RequestError, problems
 from hsray.experiment import Experiment
 from hsray.strategies.references import is_named
 from hsray.sweep.cells import Cell
-from hsray.sweep.cluster import Slots
-from hsray.sweep.disk import existing, room_problems, wanted_features
-from hsray.sweep.memory import Memories
-from hsray.sweep.nodes import Expected, answered, look, sizes
-from hsray.sweep.plan import need_problems, rooms
+from hsray.sweep.cluster.cluster import Slots
+from hsray.sweep.preflight.disk import existing, room_problems, wanted_features
+from hsray.sweep.preflight.memory import Memories
+from hsray.sweep.preflight.nodes import Expected, answered, look, sizes
+from hsray.sweep.preflight.plan import need_problems, rooms
 
 ANSWER_SECONDS = 60.0  # a node imports hsray, and may have to read published files once
 NONCE = ".preflight-"

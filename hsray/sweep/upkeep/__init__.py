@@ -1,0 +1,1 @@
+"""Looking after sweeps from outside, without Ray: where they stand, what they left, and mending it."""
