@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -44,7 +45,13 @@ def main() -> None:
         if caught:
             _interrupted(caught[0])  # a library may answer an interrupt with any error
         log = Path("hsray-error.log").resolve()
-        log.write_text(traceback.format_exc(), "utf-8")
+        try:
+            log.write_text(traceback.format_exc(), "utf-8")
+        except OSError:  # a folder that cannot be written
+            handle, name = tempfile.mkstemp(".log", "hsray-error-")
+            os.close(handle)
+            log = Path(name)
+            log.write_text(traceback.format_exc(), "utf-8")
         _print_error(
             f"this should not have happened: {type(error).__name__}: {error}\n  where: {log}\n"
             "  do:    please report it with that file"

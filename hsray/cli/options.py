@@ -14,7 +14,9 @@ from hsray.errors import RequestError
 
 def only_a_folder(runs: Path) -> Path:
     if re.match(r"[a-z0-9]+:/", str(runs)):
-        raise RequestError("this command needs a folder of runs, not a store", where="--runs, HSRAY_RUNS")
+        raise RequestError(
+            "this command needs a folder of runs, not a store", where="--runs, HSRAY_RUNS", do="give one: --runs runs"
+        )
     return runs
 
 

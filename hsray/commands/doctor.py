@@ -112,7 +112,7 @@ def _show(found: list[Finding], done: list[Finding]) -> None:
     """Two lines each, so that names and paths fit; of many alike the first ones."""
     from hsray.strategies.features import size_text
 
-    console, styles = out(), {"asks first": "yellow", "look at it": "red", "mends itself": "dim"}
+    console, styles = out(), {"asks first": "yellow", "look at it": "red", "mends itself": "dim", "kept": "dim"}
     shown: dict[str, int] = {}
     for one in found:
         shown[one.kind] = shown.get(one.kind, 0) + 1

@@ -57,6 +57,7 @@ def print_plan(experiment: Path, data: Path, runs_at: str, *, smoke: bool, forma
     else:
         _show(out(), loaded, plan, count, place)
     _warn_of_contamination(found)
+    _say_what_lies_elsewhere(found, data.resolve())
 
 
 @contextmanager
@@ -122,6 +123,8 @@ def _show(console: Console, experiment: Experiment, plan: Plan, count: int, plac
 
 def _total_hours(plan: Plan) -> str:
     hours, unknown = plan.known_hours
+    if hours == 0 and not unknown:
+        return "none: nothing is left to run"
     runs = sum(one.expected.runs for one in plan.cells if one.expected is not None)
     if unknown == len(plan.cells):
         return "unknown: no run of these strategies on these datasets lies in the runs folder"
@@ -169,3 +172,16 @@ def _warn_of_contamination(found: list[Cell]) -> None:
     for strategy, dataset, seen in sorted({(c.strategy.name, c.store.name, contaminated(c)) for c in found}):
         if seen:
             err.print(f"[yellow]contaminated:[/] the encoder of {escape(strategy)} has seen {escape(dataset)} ({seen})")
+
+
+def _say_what_lies_elsewhere(found: list[Cell], data: Path) -> None:
+    """An experiment file may name whole paths: whoever runs a stranger's file is told which."""
+    from hsray.strategies.references import is_named
+
+    encoders = [cell.strategy.encoder for cell in found]
+    weights = [Path(one.weights) for one in encoders if one and one.weights and not is_named(one.weights)]
+    stores = [cell.store.path for cell in found]
+    elsewhere = {path for path in stores if not path.is_relative_to(data)}
+    elsewhere |= {path for path in weights if not path.is_relative_to(Path.cwd())}
+    for path in sorted(elsewhere):
+        err.print(f"[yellow]from elsewhere:[/] {escape(str(path))}", highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hsray.commands.console import out
+from hsray.errors import RequestError
 from hsray.experiment import load_experiment
 
 if TYPE_CHECKING:
@@ -27,20 +28,25 @@ def print_status(experiment: Path, runs_at: str, *, smoke: bool, format: str) ->
     from hsray.sweep.control.lock import DRIVER, Driver
     from hsray.sweep.upkeep.status import sweep_status
 
-    name = load_experiment(experiment, smoke=smoke).name if experiment.exists() else str(experiment)
+    given = experiment.is_file()
+    name = load_experiment(experiment, smoke=smoke).name if given else str(experiment)
     runs = local_runs(runs_at, name)
-    kept = runs / str(experiment) / "experiment.yaml"  # a sweep's name: its file as it was last started
-    loaded = load_experiment(experiment if experiment.exists() or not kept.exists() else kept, smoke=smoke)
+    kept = runs / name / "experiment.yaml"  # a sweep's name: its file as it was last started
+    if not given and not kept.is_file():
+        what = f"there is no experiment file '{experiment}', and no sweep of this name under {runs_at}"
+        raise RequestError(what, do="check the path or the name, or give --runs")
+    loaded = load_experiment(experiment if given else kept, smoke=smoke)
     told = read_json(runs / name / DRIVER) if is_remote(runs_at) else None
     status = sweep_status(loaded, runs, Driver(**told) if told else None)
+    where = f"{str(runs_at).rstrip('/')}/{name}" if is_remote(runs_at) else str(status.folder)
     if format == "json":
-        print(json.dumps(_as_json(status), indent=1))
+        print(json.dumps(_as_json(status, where), indent=1))
         return
     console = out()
     if status.cells:
         console.print(_table(status, wide=console.width >= WIDE), highlight=False)
         console.print()
-    for line in _lines(status):
+    for line in _lines(status, where):
         console.print(line, highlight=False)
 
 
@@ -87,7 +93,7 @@ def _sum(kind: list[Counts]) -> Counts:
     return type(kind[0])(**{name: sum(getattr(counts, name) for counts in kind) for name in names})
 
 
-def _lines(status: SweepStatus) -> list[str]:
+def _lines(status: SweepStatus, where: str) -> list[str]:
     now = time.time()
     lines = []
     if status.driver is not None:
@@ -100,17 +106,15 @@ def _lines(status: SweepStatus) -> list[str]:
             "not running; " + (f"{left} runs are missing: `hsray sweep` goes on" if left else "nothing is missing")
         )
     else:
-        lines.append(f"not begun: there is no folder {escape(str(status.folder))}")
+        lines.append(f"not begun: there is nothing at {escape(where)}")
     if status.seen:
         lines.append(f"last sign of life: {_ago(now - status.seen)} ago")
     for one in status.cells:
         for run in one.live:
             of = f" of {run.epochs}" if run.epochs else ""
             score = "" if run.score is None else f", {100 * run.score:.1f} %"
-            where = "  ".join(map(str, one.axes.values()))
-            lines.append(
-                f"  {escape(where)}  {run.name}: epoch {run.epoch}{of}{score}, seen {_ago(now - run.seen)} ago"
-            )
+            cell = "  ".join(map(str, one.axes.values()))
+            lines.append(f"  {escape(cell)}  {run.name}: epoch {run.epoch}{of}{score}, seen {_ago(now - run.seen)} ago")
     if status.redo:
         lines.append("a repetition was asked for: `hsray sweep` begins it")
     if status.older:
@@ -131,10 +135,10 @@ def _ago(seconds: float) -> str:
     )
 
 
-def _as_json(status: SweepStatus) -> dict:
+def _as_json(status: SweepStatus, where: str) -> dict:
     return {
         "sweep": status.name,
-        "folder": str(status.folder),
+        "folder": where,
         "driver": asdict(status.driver) if status.driver else None,
         "stopping": status.stopping,
         "last_sign_of_life": status.seen,

@@ -1,4 +1,4 @@
-"""What plan and sweep do and print."""
+"""What sweep and redo do and print."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ reads and not through a memory map, where a bad sector would end the process. A 
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,13 +15,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hsray.datasets.broken import UNREADABLE
 from hsray.datasets.store import SPLITS, CubeStore, Entry
 from hsray.datasets.writer import content_hash, fingerprint
 from hsray.errors import RequestError
 
 HASHED_BYTES = 64 * 2**20  # a dataset up to this size is read and hashed whole
-# What numpy, h5py and the npz of statistics raise at a broken file.
-UNREADABLE = (OSError, KeyError, ValueError, IndexError, RuntimeError, EOFError, zipfile.BadZipFile)
 REPAIR = "get the file anew, or prepare the dataset again with --overwrite"
 
 
@@ -90,7 +88,10 @@ class _Reader:
         dtype, offset = _layout(entry, key)
         shape = entry.shape if key == "image" else entry.shape[:2]
         if offset is None:
-            return self._hdf5(entry, key)[()].reshape(shape)
+            found = self._hdf5(entry, key)
+            if found.size != np.prod(shape):  # before it is read: it may be of any size
+                raise ValueError(f"its {key} are {found.shape}, and the index says {shape}")
+            return found[()].reshape(shape)
         return self._values(offset, dtype, shape)
 
     def edges(self, entry: Entry) -> np.ndarray:

@@ -32,11 +32,11 @@ def local_runs(runs: str | Path, name: str) -> Path:
     there = store.list(name)
     names = [n for n in there if n.rpartition("/")[2] in SMALL or ("/" not in n and n.endswith((".json", ".yaml")))]
     fetch(store, {f"{name}/{n}": root / name / n for n in names})
-    for n in names:  # a copy is as old as what it is of
+    for n in (n for n in names if (root / name / n).exists()):  # a copy is as old as what it is of
         os.utime(root / name / n, (there[n].written, there[n].written))
-    (root / name).mkdir(exist_ok=True)
     if (found := living(store.below(name))) is not None:
         driver, since = found
+        (root / name).mkdir(exist_ok=True)
         write_json(root / name / "driver.json", driver)
         os.utime(root / name / "driver.json", (since, since))
     return root

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from hsray.errors import HsrayError, MachineFault
-from hsray.runlog import keep_epochs, read_epochs, write_atomically
+from hsray.runlog import keep_epochs, read_epochs, write_atomically, writing
 from hsray.storage.address import drivers_folder, is_remote
 from hsray.storage.claim import BEAT_S, Claim
 from hsray.storage.mirror import AT_ONCE, LOG, fetch
@@ -56,7 +56,7 @@ class StoredHome(Home):
         epoch = json.loads(line)["epoch"]
         if epoch <= self._epochs[run]:  # trained again from a checkpoint
             keep_epochs(run, epoch)
-        with (run / LOG).open("a", encoding="utf-8") as log:
+        with writing(run / LOG), (run / LOG).open("a", encoding="utf-8") as log:
             log.write(line + "\n")
         self._epochs[run] = epoch
 

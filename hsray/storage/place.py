@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -28,8 +28,9 @@ class Home:
         """The driver wrote the result of a run itself."""
 
     def discard(self, file: Path) -> None:
-        """Delete a file of a run, which need not be there."""
-        file.unlink(missing_ok=True)
+        """Delete a file of a run, which need not be there. One that cannot be deleted stays."""
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
 
     @contextmanager
     def borrowed(self, run: Path, names: Sequence[str]) -> Iterator[None]:

@@ -91,6 +91,7 @@ class Store:
         selector = FileSelector(base, recursive=True, allow_not_found=True)
         found = self._patiently(lambda: self.files.get_file_info(selector))
         files = [info for info in found if info.type == FileType.File and not info.base_name.startswith(".")]
+        files = [info for info in files if ".." not in info.path.split("/")]  # a stranger's: names become paths here
         return {info.path.removeprefix(base + "/"): Entry(info.size, info.mtime.timestamp()) for info in files}
 
     def _put(self, path: str, content: bytes) -> None:

@@ -15,6 +15,7 @@ from ray.tune import TuneError
 
 from hsray.errors import HsrayError
 from hsray.experiment import Resources
+from hsray.runlog import writing
 from hsray.storage import Home
 from hsray.sweep.cluster.cluster import Slots
 from hsray.sweep.cluster.memorykills import memory_kills_are_losses
@@ -39,7 +40,8 @@ def drive(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "10000"
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the closing word says which runs have not ended, and why
     # Tune's own files are of no use afterwards; on a cluster they must be where all nodes can reach them.
-    storage = Path(tempfile.mkdtemp(prefix=".tune-", dir=folder))
+    with writing(folder):
+        storage = Path(tempfile.mkdtemp(prefix=".tune-", dir=folder))
     home = home or Home(folder)
     # Ray Train makes its own folder on the node where a run is. That of a driver with a store is the driver's alone.
     trains = storage if home.ticket is None else Path(tempfile.gettempdir()) / storage.name

@@ -36,7 +36,7 @@ def guarded(job: Job, work: Callable[[], dict[str, Any]], tell: Callable[[str], 
     except Exception as error:
         if shard.world > 1 and isinstance(error, RuntimeError) and not isinstance(error, HsrayError):
             raise  # another worker may have died under this one: the machine failed the run, which is tried again
-        _leave(job, _failed(job, error, started), tell)
+        _leave(job, _failed(job, error, started, shard.world), tell)
         if shard.world > 1:
             raise  # the other workers may be waiting for this one: Ray Train has to end them
         return
@@ -44,13 +44,13 @@ def guarded(job: Job, work: Callable[[], dict[str, Any]], tell: Callable[[str], 
         _leave(job, result, tell)
 
 
-def _failed(job: Job, error: Exception, started: float) -> dict[str, Any]:
+def _failed(job: Job, error: Exception, started: float, workers: int) -> dict[str, Any]:
     reason = str(error) if isinstance(error, HsrayError) else f"{type(error).__name__}: {error}"
     seconds = time.time() - started
     tried = retries(job.folder)
     return {
         "state": "FAILED", "reason": reason, "started": started, "ended": time.time(), "best_epoch": -1,
-        "metrics": {"cost/seconds": seconds, "cost/device_seconds": seconds}, "artifacts": [],
+        "metrics": {"cost/seconds": seconds, "cost/device_seconds": seconds * workers}, "artifacts": [],
     } | ({"retries": tried} if tried else {})  # fmt: skip
 
 

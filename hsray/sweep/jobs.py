@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from hsray.runlog import read_json, write_json
+from hsray.errors import HsrayError
+from hsray.runlog import read_json, write_json, writing
 from hsray.strategies.provenance import contamination
 from hsray.sweep.cells import Cell, suffix
 from hsray.training import RunConfig
@@ -34,8 +35,13 @@ class Job(BaseModel):
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What the run left when it ended; None while it has not."""
-        return read_json(self.folder / "result.json")
+        """What the run left when it ended; None while it has not. Raises HsrayError where the file is damaged."""
+        path = self.folder / "result.json"
+        try:
+            return read_json(path)
+        except ValueError as error:
+            do = "delete the file and run the same command again: the run is trained again"
+            raise HsrayError(f"a run's result cannot be read: {error}", where=str(path), do=do) from None
 
 
 def trial_folder(cell: Cell, number: int, sweep_folder: Path) -> Path:
@@ -71,8 +77,9 @@ def final_job(cell: Cell, seed: int, sampled: dict[str, Any], sweep_folder: Path
 
 
 def write_spec(job: Job, cell: Cell, sampled: dict[str, Any]) -> None:
-    """Say on disk what the run is, before it starts."""
-    job.folder.mkdir(parents=True, exist_ok=True)
+    """Say on disk what the run is, before it starts. Raises MachineFault."""
+    with writing(job.folder):
+        job.folder.mkdir(parents=True, exist_ok=True)
     config = job.config
     fraction = config.fraction
     tags = {

@@ -74,28 +74,25 @@ def sweep(
     tracker = Tracker(tracking_uri, experiment.name)
     tracker.check()
     view = view or LiveView(quiet=True)
-    with (
-        home(runs_root, experiment.name, view.tell) as place,
-        only_driver(folder := place.folder, experiment.name),
-        Stopper(folder, view.say, signals=signals) as stopper,
-    ):
-        clear_stop(folder)
+    with home(runs_root, experiment.name, view.tell) as place, only_driver(folder := place.folder, experiment.name):
+        clear_stop(folder)  # of a driver that was killed while it stopped
         tracker.borrowed = place.borrowed
         found = Attempts.read(folder).applied(found)
-        work = _Work(experiment, found, memories, place, data_root / ".features", tracker, view, stopper)
-        try:
-            work.do()
-        except BaseException:
-            # A library that is interrupted may answer with any error, Ray's own handler while it starts with an exit.
-            if stopper.reason is None:
-                raise
-        if stopper.reason is not None:
-            raise stopped(stopper, work.dispatcher, folder, work.undelivered)
-        assert work.dispatcher is not None
-        if work.dispatcher.left:
-            raise left_open(work.dispatcher, folder)
-        failures = {cell: state.failures for cell, state in work.dispatcher.cells.items() if state.failures}
-        return SweepResult(experiment.name, folder, len(found), failures, work.undelivered, work.trouble)
+        with Stopper(folder, view.say, signals=signals) as stopper:
+            work = _Work(experiment, found, memories, place, data_root / ".features", tracker, view, stopper)
+            try:
+                work.do()
+            except BaseException:
+                # A library that is interrupted may answer with any error, Ray's handler while it starts with an exit.
+                if stopper.reason is None:
+                    raise
+            if stopper.reason is not None:
+                raise stopped(stopper, work.dispatcher, folder, work.undelivered, stored=place.ticket is not None)
+            assert work.dispatcher is not None
+            if work.dispatcher.left:
+                raise left_open(work.dispatcher, folder)
+            failures = {cell: state.failures for cell, state in work.dispatcher.cells.items() if state.failures}
+            return SweepResult(experiment.name, folder, len(found), failures, work.undelivered, work.trouble)
 
 
 class _Work:

@@ -82,13 +82,18 @@ def all_runs(client: MlflowClient, experiment_id: str, filter_string: str = "") 
 
 def redacted(uri: str) -> str:
     """The address without user, password and query."""
-    return re.sub(r"://[^/@\s]+@", "://***@", uri).split("?")[0]
+    return _hidden(uri).split("?")[0]
+
+
+def _hidden(text: str) -> str:
+    """Without users and passwords, which may hold any character but white space."""
+    return re.sub(r"://(?!/)\S*@", "://***@", text)
 
 
 def brief(error: Exception, uri: str) -> str:
     """The first line of an error, without secrets."""
     text = str(error).replace(uri, redacted(uri)).strip() or type(error).__name__
-    text = re.sub(r"://[^/@\s]+@", "://***@", text.splitlines()[0])
+    text = _hidden(text.splitlines()[0])
     return text if len(text) <= 300 else text[:300] + " …"
 
 

@@ -19,7 +19,7 @@ EVERY_S = 2.0
 
 
 class CapsWatch:
-    """Looks now and then at what a sweep has used. `live` gives the runs under way, `workers` how many a run has."""
+    """Looks now and then at what a sweep has used. `live` gives the runs under way."""
 
     def __init__(self, caps: Caps, folder: Path, features: list[Path], live: Callable[[], list[Job]]) -> None:
         self.caps, self.folder, self.features, self.live = caps, folder, features, live
@@ -45,11 +45,13 @@ class CapsWatch:
             folder = spec.parent
             if folder in self._ended:
                 total += self._ended[folder]
-            elif (result := read_json(folder / "result.json")) is not None:
-                self._ended[folder] = result["metrics"].get("cost/device_seconds", 0.0)
-                total += self._ended[folder]
             else:
-                total += _so_far(folder, running=folder in live)
+                try:
+                    if (result := read_json(folder / "result.json")) is not None:
+                        self._ended[folder] = result["metrics"].get("cost/device_seconds", 0.0)
+                    total += self._ended.get(folder) or _so_far(folder, running=result is None and folder in live)
+                except (OSError, ValueError, LookupError, TypeError):  # unreadable; `hsray doctor` names it
+                    continue
         return total
 
     def bytes(self) -> int:

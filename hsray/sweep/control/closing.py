@@ -8,18 +8,26 @@ from pathlib import Path
 from hsray.errors import HsrayError
 from hsray.sweep.control.stopper import Stopper
 from hsray.sweep.dispatcher import Dispatcher
+from hsray.sweep.jobs import Job
 from hsray.training import checkpoint
 
 GO_ON = "run the same command again: it goes on from here"
 
 
-def stopped(stopper: Stopper, dispatcher: Dispatcher | None, folder: Path, undelivered: int) -> HsrayError:
-    """After a signal (exit code 128 and its number, as shells have it) or a cap (1)."""
+def stopped(
+    stopper: Stopper, dispatcher: Dispatcher | None, folder: Path, undelivered: int, *, stored: bool = False
+) -> HsrayError:
+    """After a signal (exit code 128 and its number, as shells have it) or a cap (1).
+
+    `stored`: checkpoints lie in a store, and not in the driver's folder.
+    """
     parts = [f"stopped by {stopper.reason}" if stopper.signum else f"stopped: {stopper.reason}"]
     if dispatcher is None:
         parts.append("no run had been started")
     else:
-        parts += [*_runs(stopper, dispatcher), _left(dispatcher)]
+        begun = [*dispatcher.interrupted, *dispatcher.live.values()]
+        runs = [f"{_counted(len(begun), 'run')} under way"] if stored and begun else _runs(stopper, begun)
+        parts += [*runs, _left(dispatcher)]
     if undelivered:
         parts.append(f"{_counted(undelivered, 'record')} not in MLflow yet")
     cap = "" if stopper.signum else ("; raise the cap first" if "caps.hours" not in str(stopper.reason) else "")
@@ -40,11 +48,13 @@ def left_open(dispatcher: Dispatcher, folder: Path) -> HsrayError:
     )
 
 
-def _runs(stopper: Stopper, dispatcher: Dispatcher) -> list[str]:
+def _runs(stopper: Stopper, begun: list[Job]) -> list[str]:
     saved = earlier = unsaved = 0
-    for job in [*dispatcher.interrupted, *dispatcher.live.values()]:
-        path = job.folder / checkpoint.NAME
-        written = path.stat().st_mtime if path.exists() else None
+    for job in begun:
+        try:
+            written = (job.folder / checkpoint.NAME).stat().st_mtime
+        except OSError:  # none, or a worker of another machine is replacing it
+            written = None
         saved += written is not None and written >= (stopper.stopped_at or 0) - 1
         earlier += written is not None and written < (stopper.stopped_at or 0) - 1
         unsaved += written is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from hsray.errors import RequestError
-from hsray.runlog import read_json, write_json
+from hsray.runlog import read_json, write_json, writing
 from hsray.tracking.client import redacted
 
 LOCK, DRIVER = "driver.lock", "driver.json"
@@ -42,17 +43,19 @@ def only_driver(folder: Path, name: str) -> Iterator[None]:
 
     Raises:
         RequestError: another process is; names it.
+        MachineFault: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0.3)  # somebody may be asking who holds it
-    except Timeout:
-        raise RequestError(
-            f"the sweep '{name}' is running already: {_holder(folder)}",
-            where=str(folder),
-            do="wait for it or end it, or give this one another name",
-        ) from None
+    with writing(folder / LOCK):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0.3)  # somebody may be asking who holds it
+        except Timeout:
+            raise RequestError(
+                f"the sweep '{name}' is running already: {_holder(folder)}",
+                where=str(folder),
+                do="wait for it or end it, or give this one another name",
+            ) from None
     try:
         since = datetime.now().astimezone().isoformat(" ", "seconds")
         write_json(folder / DRIVER, asdict(Driver(os.getpid(), socket.gethostname(), since, _command())))
@@ -64,13 +67,17 @@ def only_driver(folder: Path, name: str) -> Iterator[None]:
 
 def running_driver(folder: Path) -> Driver | None:
     """Who runs the sweep of this folder now; None where nobody does."""
-    if not (folder / LOCK).exists():
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY)  # it may be somebody else's
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        with FileLock(folder / LOCK).acquire(timeout=0):
-            return None
-    except Timeout:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who ask do not take each other for a driver
+    except BlockingIOError:
         return _holder(folder)
+    finally:
+        os.close(handle)
+    return None
 
 
 def _holder(folder: Path) -> Driver:

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from hsray.errors import HsrayError, RequestError
 from hsray.runlog import read_json, write_json
 from hsray.sweep.control.stopping import stop_requested
-from hsray.sweep.ledger.ledgerfile import FORMAT, FORMAT_KEY, newer, open_file
+from hsray.sweep.ledger.ledgerfile import CORRUPT, DAMAGED, FORMAT, FORMAT_KEY, newer, open_file, put_aside
 from hsray.tracking.client import brief, redacted
 
 T = TypeVar("T")
@@ -50,28 +50,49 @@ def open_ledger(folder: Path, say: Callable[[str], None] = lambda line: None) ->
         return _on_server(url, folder, say)
     path = folder / "ledger.db"
     aside = open_file(path, any(folder.glob("cells/*/trial-*")), say)
-    try:
+    ledger = _in_file(path, folder, say)
+    if fault := _damage(ledger):
+        ledger.remove_session()
+        ledger.engine.dispose()  # before the file moves: SQLite deletes its log by name
+        aside = put_aside(path, fault, say)
         ledger = _in_file(path, folder, say)
-    except (SQLAlchemyError, StorageInternalError) as error:
-        raise _unwritable(_reason(_cause(error), str(path)), str(path)) from None
     ledger.put_aside = aside
     return ledger
 
 
 def _in_file(path: Path, folder: Path, say: Callable[[str], None]) -> Ledger:
     address = sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
-    ledger = Ledger(address, folder, say, connect_args={"timeout": 30})
+    try:
+        ledger = Ledger(address, folder, say, connect_args={"timeout": 30})
 
-    @sqlalchemy.event.listens_for(ledger.engine, "connect")
-    def _(connection: Any, _record: Any) -> None:
-        # Write-ahead logging: a commit survives the driver's death and costs one append.
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        @sqlalchemy.event.listens_for(ledger.engine, "connect")
+        def _(connection: Any, _record: Any) -> None:
+            # Write-ahead logging: a commit survives the driver's death and costs one append.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
 
-    ledger.engine.dispose()
-    with ledger.engine.begin() as connection:
-        connection.exec_driver_sql(f"PRAGMA user_version={FORMAT}")
+        ledger.engine.dispose()
+        with ledger.engine.begin() as connection:
+            connection.exec_driver_sql(f"PRAGMA user_version={FORMAT}")
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise _unwritable(_reason(_cause(error), str(path)), str(path)) from None
     return ledger
+
+
+def _damage(ledger: Ledger) -> str | None:
+    """What in a file cannot be read, though SQLite's own check passes it: all is read once. None where all can."""
+    try:
+        for study in ledger.get_all_studies():
+            ledger.get_all_trials(study._study_id, deepcopy=False)
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = _cause(error)
+        # Without a code: text that is none.
+        if isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlite_errorcode", CORRUPT) & 0xFF in DAMAGED:
+            return _reason(cause, ledger.url)
+        raise _unwritable(_reason(cause, ledger.url), ledger.where) from None
+    except (ValueError, LookupError, TypeError) as error:
+        return f"{type(error).__name__}: {brief(error, ledger.url)}"
+    return None
 
 
 def _on_server(url: str, folder: Path, say: Callable[[str], None]) -> Ledger:
@@ -80,7 +101,7 @@ def _on_server(url: str, folder: Path, say: Callable[[str], None]) -> Ledger:
     try:
         address = sqlalchemy.make_url(url)
         kind = address.get_backend_name()
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):  # a port that is no number
         raise RequestError(f"{VARIABLE} is not the address of a database", where=here, do=mend) from None
     if kind == "sqlite":
         raise RequestError(

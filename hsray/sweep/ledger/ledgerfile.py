@@ -13,7 +13,8 @@ from hsray.errors import HsrayError, RequestError
 FORMAT = 1  # 0: the rungs of the bracket were noted by Optuna's pruner; nothing else differs
 FORMAT_KEY = "hsray.format"
 MAGIC = b"SQLite format 3\x00"
-CORRUPT, NO_DATABASE = 11, 26  # SQLite's codes
+CORRUPT = 11  # SQLite's codes
+DAMAGED = (CORRUPT, 26)  # 26: no database
 LOGS = ("-wal", "-shm")
 
 
@@ -27,9 +28,15 @@ def open_file(path: Path, runs: bool, say: Callable[[str], None]) -> Path | None
         HsrayError: it cannot be opened, which says nothing of what is in it: locked, no permission, a full disk.
     """
     fault = _fault(path, runs)
-    if fault is None:
-        return None
-    aside = _put_aside(path)
+    return None if fault is None else put_aside(path, fault, say)
+
+
+def put_aside(path: Path, fault: str, say: Callable[[str], None]) -> Path:
+    """Give the file, with its logs, a name that says that it is broken."""
+    aside = _free_name(path)
+    for part in [path, *_logs(path)]:
+        if part.exists():
+            part.rename(aside.with_name(aside.name + part.name.removeprefix(path.name)))
     say(f"the ledger cannot be read ({fault}); put aside as {aside}")
     return aside
 
@@ -53,8 +60,10 @@ def _fault(path: Path, runs: bool) -> str | None:
             return _content_fault(connection, path)
         finally:
             connection.close()
+    except UnicodeDecodeError:  # SQLite's own message has a spoilt name in it
+        return "its tables are damaged"
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in (CORRUPT, NO_DATABASE):
+        if error.sqlite_errorcode & 0xFF in DAMAGED:
             return str(error)
         do = "make room, give permission, or end what holds it; then run the same command again"
         raise HsrayError(f"the ledger cannot be opened: {error}", where=str(path), do=do) from None
@@ -75,12 +84,8 @@ def _logs(path: Path) -> list[Path]:
     return [log for log in (path.with_name(path.name + suffix) for suffix in LOGS) if log.exists()]
 
 
-def _put_aside(path: Path) -> Path:
-    """Never over something: a second one in the same second waits for the next."""
+def _free_name(path: Path) -> Path:
+    """Never that of something else."""
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     names = (f"{path.name}.broken-{stamp}{extra}Z" for extra in ["", *(f".{n}" for n in range(1, 1000))])
-    aside = next(found for found in map(path.with_name, names) if not found.exists())
-    for part in [path, *_logs(path)]:
-        if part.exists():
-            part.rename(aside.with_name(aside.name + part.name.removeprefix(path.name)))
-    return aside
+    return next(found for found in map(path.with_name, names) if not found.exists())

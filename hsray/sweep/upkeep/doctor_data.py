@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,16 +38,20 @@ def store_findings(data_root: Path) -> Iterator[Finding]:
             else:
                 what = "was replaced; the preparation was killed before it had deleted this one"
                 yield Finding("replaced dataset", path.name, what, tree_bytes(path), told=partial(shutil.rmtree, path))
+        elif path.suffix != PARTIAL and (path / METADATA).is_file() and (fault := _fault(path)):
+            yield Finding("unreadable dataset", path.name, fault)
 
 
 def _half_written(path: Path, target: Path) -> Finding:
     size = tree_bytes(path)
     if _is_whole(path) and not target.exists():
         what = "all is written; the preparation was killed before it gave the dataset its name"
-        return Finding("unnamed dataset", path.name, what, size, mend=partial(os.replace, path, target))
+        mend = partial(_unless_written, path, os.replace, target)
+        return Finding("unnamed dataset", path.name, what, size, mend=mend)
     done, total = _progress(path)
     what = f"{done} of {total} images: the same `hsray prepare` command goes on"
-    return Finding("half-written dataset", path.name, what, size, told=partial(shutil.rmtree, path))
+    told = partial(_unless_written, path, shutil.rmtree)
+    return Finding("half-written dataset", path.name, what, size, told=told)
 
 
 def feature_findings(data_root: Path) -> Iterator[Finding]:
@@ -94,10 +98,22 @@ def _datasets(data_root: Path) -> tuple[set[str], set[str]]:
     names, prints = set(), set()
     for folder in data_root.iterdir():
         if (folder / METADATA).is_file():
-            prints.add(Metadata.read(folder).fingerprint)
+            try:
+                prints.add(Metadata.read(folder).fingerprint)
+            except RequestError:  # a finding of its own; its features may still be read
+                names.add(folder.name)
         elif folder.is_dir():
             names |= {path.name.removesuffix("_train.h5") for path in folder.glob("*_train.h5")}
     return names, prints
+
+
+def _fault(folder: Path) -> str:
+    """Why a dataset's index cannot be read; empty where it can."""
+    try:
+        Metadata.read(folder)
+    except RequestError as error:
+        return f"{error.what}: {error.do}" if error.do else error.what
+    return ""
 
 
 def _is_whole(partial_folder: Path) -> bool:
@@ -108,6 +124,13 @@ def _is_whole(partial_folder: Path) -> bool:
         return not image_problems([CubeStore(partial_folder)])
     except RequestError:
         return False
+
+
+def _unless_written(folder: Path, action: Callable[..., Any], *more: Path) -> None:
+    """Somebody may have taken the preparation up since it was found, while the doctor waited for an answer."""
+    if not folder.is_dir() or _is_written(folder):
+        raise RequestError(f"'{folder.name}' is being written now", where=str(folder), do="look again when it is done")
+    action(folder, *more)
 
 
 def _is_written(folder: Path) -> bool:

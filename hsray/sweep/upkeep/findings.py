@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Level = Literal["mends itself", "safe to mend", "asks first", "look at it"]
+Level = Literal["mends itself", "kept", "safe to mend", "asks first", "look at it"]
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,9 @@ class Finding:
     """One thing that is not as it should be.
 
     `mend` is safe: it deletes no data, or leftovers that nothing reads. `told` deletes data, or touches what may be
-    someone else's: only on demand, by `name`. Neither: it goes by itself with the next command (`itself`), or a person
-    has to look. `sweep` is the folder of the sweep that it concerns, which must not be running meanwhile.
+    someone else's: only on demand, by `name`. Neither: a person has to look. `itself`: nothing has to be done; it goes
+    with the next command, or may stay. `sweep` is the folder of the sweep that it concerns, which must not be running
+    meanwhile.
     """
 
     kind: str
@@ -31,7 +32,7 @@ class Finding:
     @property
     def level(self) -> Level:
         if self.itself:
-            return "mends itself"
+            return "kept" if self.told else "mends itself"
         return "safe to mend" if self.mend else "asks first" if self.told else "look at it"
 
 

@@ -102,6 +102,10 @@ def sweep_status(experiment: Experiment, runs_root: Path, driver: Driver | None 
     older = sum(len(list(path.glob("*/spec.json"))) for path in others) + sum(one.older for one in found)
     seen = max((one.seen for one in found if one.seen), default=None)
     cells = [one.status for one in found]
+    for one in cells:
+        if driver is None and one.where == "not in the file":  # what is left of it will not be run
+            for counts in (one.trials, one.finals):
+                counts.planned = counts.done + counts.failed
     redo = _mtime(folder / "redo.json") > _mtime(folder / CELLS)
     return SweepStatus(experiment.name, folder, driver, stop_requested(folder), seen, cells, older, redo)
 
