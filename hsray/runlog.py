@@ -5,10 +5,11 @@ These files are written before anything else learns of them; MLflow and the ledg
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 from hsray.errors import MachineFault
 
 EPOCHS = "epochs.jsonl"
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -36,8 +38,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, put: Callable[[Path, Path], object] = Path.replace) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` as a whole when the block ends; after a fault nothing is left.
+
+    `put(partial, path)` brings it there.
 
     Raises:
         MachineFault: it cannot be written.
@@ -49,16 +53,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
+            put(partial, path)
         finally:
             partial.unlink(missing_ok=True)
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove what attempts that were killed while writing have left. Nobody else may be writing in the folder."""
-    for partial in folder.glob(".*.*"):
-        if partial.suffix[1:].isdigit():
-            partial.unlink(missing_ok=True)
+def remove_partials(folder: Path, names: Collection[str]) -> None:
+    """Remove what attempts that were killed while writing these files have left. Nobody else may be writing them.
+
+    Raises:
+        MachineFault: it cannot be removed.
+    """
+    with writing(folder):
+        for partial in folder.glob(".*.*"):
+            if partial.suffix[1:].isdigit() and partial.stem[1:] in names:
+                partial.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -73,7 +82,29 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Raises MachineFault."""
-    write_atomically(path, json.dumps(content, indent=1, sort_keys=True, default=str).encode())
+    write_atomically(path, _json(content))
+
+
+def write_json_once(path: Path, content: Any) -> None:
+    """Write the file, or keep the one that is there: of several processes the first wins. Raises MachineFault."""
+    with replacing(path, _put_once) as file:
+        file.write(_json(content))
+
+
+def _put_once(partial: Path, path: Path) -> None:
+    try:
+        os.link(partial, path)  # looks and creates in one step
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if not path.exists():
+            partial.replace(path)
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, indent=1, sort_keys=True, default=str).encode()
 
 
 def read_json(path: Path) -> Any | None:

@@ -59,7 +59,7 @@ def _findings(data: Path, runs: Path, uri: str, running: set[str]) -> Iterator[F
             yield Finding("MLflow", redacted(uri), f"its runs were not looked at: {error.what}")
     with err.status("looking at datasets and features"):
         yield from store_findings(data)
-        yield from feature_findings(data)
+        yield from feature_findings(data, running=bool(running))
 
 
 def _check_names(names: list[str], found: list[Finding], running: list[str]) -> None:

@@ -48,7 +48,7 @@ def print_plan(experiment: Path, data: Path, runs_at: str, *, smoke: bool, forma
         wrong = image_problems(cell.store for cell in found)
     with err.status("asking the nodes"), _slots(loaded, found, where, data, wrong) as slots:
         count, place = (slots.count, _place(slots)) if slots else (1, "")
-    plan = make_plan(loaded, found, memories, runs.resolve(), data.resolve(), count)
+    plan = make_plan(loaded, found, memories, runs.resolve(), data.resolve(), count, local=where is not None)
     wrong += room_problems(plan.rooms)
     if wrong:
         raise problems(wrong, f"{experiment} cannot be run")
@@ -88,7 +88,7 @@ def _slots(
 
 def _show(console: Console, experiment: Experiment, plan: Plan, count: int, place: str) -> None:
     from hsray.strategies.features import size_text
-    from hsray.sweep.preflight.memory import METHOD
+    from hsray.sweep.preflight.memory import SUMMARY
 
     wide = console.width >= WIDE
     table = Table(box=None, pad_edge=False)
@@ -111,7 +111,7 @@ def _show(console: Console, experiment: Experiment, plan: Plan, count: int, plac
         "runs": f"{trials} trials and {finals} finals in {len(plan.cells)} cells, of at most "
         f"{experiment.budget.epochs} epochs; {left} are left, {count} at a time {place}",
         "device-hours": _total_hours(plan),
-        "memory": f"parameters, gradients, AdamW's two moments, activations; {METHOD}",
+        "memory": SUMMARY,
         "disk": "\n".join(_disk(plan)) or "nothing more than logs",
     }
     console.print()
@@ -138,6 +138,9 @@ def _disk(plan: Plan) -> Iterator[str]:
     for one in plan.rooms:
         if one.bytes:
             yield f"{size_text(one.bytes)} of {one.what}, {size_text(one.free)} are free  ({one.folder})"
+    stored = [f"{size_text(size)} of {what}" for what, size in plan.stored.items() if size]
+    if stored:
+        yield f"{' and '.join(stored)} go to the store of the runs"
 
 
 def _place(slots: Slots) -> str:

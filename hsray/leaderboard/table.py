@@ -92,7 +92,7 @@ def _row(cell: str, axes: dict[str, Any], of_cell: pl.DataFrame, finals: pl.Data
         "seeds": finals["seed"].n_unique(),
         **{f"trials_{state}": trials[state] for state in ("complete", "pruned", "failed")},
         "test_reads": test_reads,
-        "device_seconds": of_cell["device_seconds"].sum(),
+        "device_seconds": of_cell.filter(~pl.col("superseded"))["device_seconds"].sum(),
         # The same features serve all runs of a cell; each run states what computing them took.
         "features_seconds": of_cell["features_seconds"].max() or 0.0,
         "fraction_percent": value,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,9 +53,20 @@ def file_system(uri: str) -> tuple[FileSystem, str]:
 
 
 def scratch() -> Path:
-    """Where a machine keeps its copies: HSRAY_SCRATCH, or a folder among the temporary ones."""
+    """Where a machine keeps its copies: HSRAY_SCRATCH, or a folder among the temporary ones. It is there afterwards.
+
+    Raises:
+        RequestError: HSRAY_SCRATCH is not set, and somebody else has made that folder.
+    """
     given = os.environ.get("HSRAY_SCRATCH")
-    return Path(given).resolve() if given else Path(tempfile.gettempdir()) / f"hsray-{os.getuid()}"
+    folder = Path(given).resolve() if given else Path(tempfile.gettempdir()) / f"hsray-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+    found = folder.lstat()  # of a link itself: anybody can put one here
+    if not given and (found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode)):
+        what = "the folder for copies of runs is somebody else's, or no folder"
+        raise RequestError(what, where=str(folder), do="set HSRAY_SCRATCH to a folder of your own, on every node")
+    return folder
 
 
 def drivers_folder(uri: str, name: str) -> Path:

@@ -22,12 +22,14 @@ from typing import Any
 import psutil
 
 from hsray.errors import RequestError
+from hsray.storage.formats import FORMAT, read_object
 from hsray.storage.store import Store
 
 BEAT_S = 10.0
 OVERDUE_S = 40.0  # a driver that was not heard for so long may be dead
 STALE_S = 180.0  # and for so long counts as dead
 FOLDER = "drivers"
+KEYS = ("host", "pid", "command", "began", "started", "place", "since", "stop")
 Say = Callable[[str], None]
 
 
@@ -35,7 +37,7 @@ class Claim:
     """This driver's object. `name` is what its runs look at; `lost` is why the sweep is not this driver's any more.
 
     Raises (acquire):
-        RequestError: another driver has the sweep; it is named.
+        RequestError: another driver has the sweep; it is named. Or what it says of itself cannot be understood.
     """
 
     def __init__(self, store: Store, *, stale: float = STALE_S, overdue: float = OVERDUE_S) -> None:
@@ -46,14 +48,17 @@ class Claim:
         self._told: dict[str, Any] = {
             "host": socket.gethostname(), "pid": os.getpid(), "command": " ".join(map(_last, sys.argv[:2])),
             "began": datetime.now().astimezone().isoformat(" ", "seconds"), "started": psutil.Process().create_time(),
-            "place": _place(), "since": None, "stop": None,
+            "place": _place(), "since": None, "stop": None, "format": FORMAT,
         }  # fmt: skip
 
     def acquire(self, say: Say) -> None:
         waiting = False
         while True:
             self._write()
-            mine, others = self._look()
+            mine, others, fault = self._look()
+            if fault is not None:
+                self.release()
+                raise fault
             rivals = []
             for token, told, written in others:
                 if _dead(told) or mine - written > self.stale:
@@ -79,8 +84,12 @@ class Claim:
             time.sleep(random.uniform(0.1, 1.0) * min(self.stale, 5.0 if waiting else 1.0))
 
     def beat(self, stop: str | None = None) -> None:
-        """Say that this driver lives, and why its runs are to stop, if so. Sets `lost` where another has taken over."""
-        mine, others = self._look()
+        """Say that this driver lives, and why its runs are to stop, if so. Sets `lost` where another has taken over.
+
+        Raises:
+            RequestError: another's object cannot be understood. This driver has said that it lives all the same.
+        """
+        mine, others, fault = self._look()
         later = [told for _, told, _ in others if told["since"] is not None and told["since"] >= self._told["since"]]
         if mine == 0.0 or later:
             by = f": {_named(later[0])}" if later else ""
@@ -88,6 +97,8 @@ class Claim:
             return
         self._told["stop"] = stop
         self._write()
+        if fault is not None:
+            raise fault
 
     def release(self) -> None:
         self.store.delete(self.name)
@@ -95,25 +106,39 @@ class Claim:
     def _write(self) -> None:
         self.store.put(self.name, json.dumps(self._told).encode())
 
-    def _look(self) -> tuple[float, list[tuple[str, dict[str, Any], float]]]:
-        """When this driver's object was written (0: it is gone), and the others with what they say and when."""
+    def _look(self) -> tuple[float, list[tuple[str, dict[str, Any], float]], RequestError | None]:
+        """When this driver's object was written (0: it is gone), and the others with what they say and when.
+
+        Of those that cannot be understood, what is wrong with the last.
+        """
         entries = self.store.list(FOLDER)
-        others = []
+        others, fault = [], None
         for token, entry in entries.items():
             content = self.store.get(f"{FOLDER}/{token}") if token != self.token else None
             if content is not None:
-                others.append((token, json.loads(content), entry.written))
-        return entries[self.token].written if self.token in entries else 0.0, others
+                try:
+                    others.append((token, _read(content, self.store, token), entry.written))
+                except RequestError as error:
+                    fault = error
+        return entries[self.token].written if self.token in entries else 0.0, others, fault
 
 
 def living(store: Store) -> tuple[dict[str, Any], float] | None:
-    """What a sweep's driver says of itself, for people, and when it began; None where none was heard lately."""
+    """What a sweep's driver says of itself, for people, and when it began; None where none was heard lately.
+
+    Raises:
+        RequestError: what it says cannot be understood.
+    """
     for name, entry in store.list(FOLDER).items():
         content = store.get(f"{FOLDER}/{name}")
-        told = json.loads(content) if content and time.time() - entry.written < STALE_S else None
+        told = _read(content, store, name) if content and time.time() - entry.written < STALE_S else None
         if told is not None and told["since"] is not None and not _dead(told):
             return {"since": told["began"], **{key: told[key] for key in ("pid", "host", "command")}}, told["since"]
     return None
+
+
+def _read(content: bytes, store: Store, token: str) -> dict[str, Any]:
+    return read_object(content, f"{store.uri}/{FOLDER}/{token}", *KEYS)
 
 
 def _last(word: str) -> str:

@@ -16,6 +16,7 @@ from hsray.errors import HsrayError, MachineFault
 from hsray.runlog import keep_epochs, read_epochs, write_atomically, writing
 from hsray.storage.address import drivers_folder, is_remote
 from hsray.storage.claim import BEAT_S, Claim
+from hsray.storage.formats import FORMAT, read_object
 from hsray.storage.mirror import AT_ONCE, LOG, fetch
 from hsray.storage.place import Home
 from hsray.storage.reconcile import reconcile, send_results
@@ -24,6 +25,7 @@ from hsray.storage.worker import STOP
 
 PATIENCE_S = 300.0  # of the driver: runs go on meanwhile
 GOODBYE_S = 5.0
+AGAIN_S = 2.0  # until the heartbeat is tried again
 HOME = "home.json"
 Say = Callable[[str], None]
 
@@ -36,14 +38,18 @@ class StoredHome(Home):
         HsrayError: another driver has taken the sweep over.
     """
 
-    def __init__(self, store: Store, folder: Path, claim: Claim) -> None:
+    def __init__(self, store: Store, folder: Path, claim: Claim, say: Say) -> None:
         super().__init__(folder)
-        self.store, self.claim = store, claim
+        self.store, self.claim, self.at = store, claim, store.uri
+        self._say = say
         self.ticket = json.dumps({"runs": store.uri, "driver": claim.name})
         self._epochs: dict[Path, int] = {}
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="hsray-store")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="hsray-claim", daemon=True)
+
+    def keep(self, file: Path) -> None:
+        self.store.put(self._name(file), file.read_bytes())
 
     def hand_out(self, run: Path) -> None:
         self._check()
@@ -89,8 +95,13 @@ class StoredHome(Home):
         """Make the folder what the store has, and be this sweep's driver from now on.
 
         A folder of a driver that was not the last one is put aside: others have gone on since.
+
+        Raises:
+            RequestError: the store's sweep is of another format; nothing was touched.
         """
         content, mine = self.store.get(HOME), self.folder / f".{HOME}"
+        if content is not None:
+            read_object(content, f"{self.store.uri}/{HOME}", "home")
         if self.folder.exists() and content is not None and (not mine.exists() or mine.read_bytes() != content):
             names = (self.folder.with_name(f"{self.folder.name}.{number}") for number in itertools.count(1))
             self.folder.rename(next(path for path in names if not path.exists()))
@@ -98,7 +109,7 @@ class StoredHome(Home):
         self._thread.start()
         reconcile(self.store, self.folder)
         if not mine.exists():
-            content = json.dumps({"home": uuid.uuid4().hex}).encode()
+            content = json.dumps({"format": FORMAT, "home": uuid.uuid4().hex}).encode()
             write_atomically(mine, content)
         self.store.put(HOME, mine.read_bytes())
 
@@ -113,24 +124,31 @@ class StoredHome(Home):
         if self.claim.lost is not None:
             return
         with suppress(MachineFault) if hurry else nullcontext():
-            reconcile(self.store, self.folder)
+            if self._thread.ident is not None:  # it has started
+                reconcile(self.store, self.folder)
             self.claim.release()
 
     def _keep(self) -> None:
-        """The driver's heartbeat, and its word to the runs."""
-        beaten, told = time.monotonic(), None
-        while not self._over.wait(0.3) and self.claim.lost is None:
-            stop = self.folder / STOP
-            wanted = stop.read_text("utf-8") or "stop" if stop.exists() else None
-            if wanted == told and time.monotonic() - beaten < BEAT_S:
-                continue
+        """The driver's heartbeat, and its word to the runs. What goes wrong is tried again: silence loses the sweep."""
+        beaten, told, said = time.monotonic(), None, False
+        stop, noted = self.folder / STOP, False
+        while not noted and not self._over.wait(0.3):
             try:
-                self.claim.beat(wanted)
-            except MachineFault:
-                continue
-            told, beaten = wanted, time.monotonic()
-            if self.claim.lost is not None:
-                write_atomically(stop, self.claim.lost.encode())
+                if self.claim.lost is None:
+                    wanted = _wanted(stop)
+                    if wanted == told and time.monotonic() - beaten < BEAT_S:
+                        continue
+                    self.claim.beat(wanted)
+                    told, beaten, said = wanted, time.monotonic(), False
+                if self.claim.lost is not None:
+                    write_atomically(stop, self.claim.lost.encode())
+                    noted = True
+            # Of the store and the disk (OSError: what pyarrow passes on), of objects that others wrote.
+            except (HsrayError, OSError, ValueError, KeyError, TypeError) as error:
+                if not said:
+                    self._say(f"this driver's sign of life failed and is tried again: {error}")
+                said = True
+                self._over.wait(AGAIN_S)
 
     def _check(self) -> None:
         if self.claim.lost is not None:
@@ -143,6 +161,14 @@ class StoredHome(Home):
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
+
+
+def _wanted(stop: Path) -> str | None:
+    """Why the runs are to stop, if they are. A request that cannot be read is one, and no reason to fall silent."""
+    try:
+        return stop.read_text("utf-8", errors="replace") or "stop"
+    except OSError:
+        return "stop" if stop.exists() else None
 
 
 @contextmanager
@@ -160,7 +186,7 @@ def home(runs: str | Path, name: str, say: Say) -> Iterator[Home]:
     store = Store(f"{top.uri}/{name}", PATIENCE_S)
     claim = Claim(store)
     claim.acquire(say)
-    found = StoredHome(store, drivers_folder(top.uri, name), claim)
+    found = StoredHome(store, drivers_folder(top.uri, name), claim, say)
     try:
         say(f"reading what {store.uri} has of this sweep")
         found.start()

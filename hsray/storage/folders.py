@@ -17,7 +17,6 @@ from hsray.storage.address import scratch
 def working_folder() -> Iterator[Path]:
     """A folder below this machine's scratch, deleted afterwards. Those of processes that were killed go as well."""
     root = scratch() / "runs"
-    root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # among other users' folders, mostly
     root.mkdir(exist_ok=True)
     _clear(root)
     name = uuid.uuid4().hex[:12]

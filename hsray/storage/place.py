@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hsray.tracking.owner import place_of
+
 
 class Home:
     """A sweep's folder that every node sees: there is nothing to do."""
@@ -14,6 +16,10 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.at = place_of(folder)  # for people, and to tell it from others
+
+    def keep(self, file: Path) -> None:
+        """A file of the sweep that must outlive this machine."""
 
     def hand_out(self, run: Path) -> None:
         """A run is about to start; its `spec.json` is written."""

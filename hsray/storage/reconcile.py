@@ -27,7 +27,7 @@ def reconcile(store: Store, folder: Path) -> None:
             wanted += [f"{run}/{name}" for name in SMALL if f"{run}/{name}" in there]
         else:
             names = (f"{run}/{name}" for name in SMALL)
-            wanted += [name for name in names if name in there and not (folder / name).exists()]
+            wanted += [name for name in names if name in there and _is_behind(folder / name, there[name])]
     # Results after all else, so that a run has its log where it has a result.
     fetch(store, {name: folder / name for name in wanted if not name.endswith(RESULT)})
     fetch(store, {name: folder / name for name in wanted if name.endswith(RESULT)})
@@ -45,6 +45,13 @@ def send_results(store: Store, folder: Path, run: str, there: dict[str, Entry] |
         path = folder / name
         if path.exists() and (there is None or name not in there or there[name].size != path.stat().st_size):
             _send(store, folder, name)
+
+
+def _is_behind(path: Path, entry: Entry) -> bool:
+    """Is a file of an open run not here, or its log shorter than the store's? A driver that was killed heard less."""
+    if not path.exists():
+        return True
+    return path.name == LOG and path.stat().st_size < entry.size
 
 
 def _send(store: Store, folder: Path, name: str) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from hsray.experiment import Experiment
-from hsray.runlog import read_epochs, write_json
+from hsray.runlog import read_epochs, write_json, write_json_once
 from hsray.sweep.cells import Cell
 from hsray.sweep.control.stopping import stop_requested
 from hsray.sweep.jobs import Job, final_job, trial_folder, trial_job, trial_number, write_spec
 from hsray.sweep.ledger.database import open_ledger
-from hsray.sweep.ledger.studies import CellStudy
+from hsray.sweep.ledger.studies import CellStudy, doubts
+from hsray.sweep.redo import earlier_attempts, superseded_checkpoints
 from hsray.training import SCORE, checkpoint
 from hsray.training.finals import WEIGHTS
 from hsray.training.memory import retries
@@ -77,9 +78,10 @@ class Dispatcher:
     ) -> None:
         self.experiment, self.folder, self.cache = experiment, folder, cache
         self.changed, self.chosen, self.discard = changed, chosen, discard
-        self.ledger = open_ledger(folder, say)
+        self.ledger = open_ledger(folder, say, doubts(cells, folder))
         self.cells = {cell.id: CellState(CellStudy(cell, self.ledger, experiment.budget)) for cell in cells}
         self.ledger.say_what_was_recovered()
+        self._supersede(cells)
         self.live: dict[str, Job] = {}
         self.lost: list[Lost] = []
         self.interrupted: list[Job] = []
@@ -141,7 +143,10 @@ class Dispatcher:
         }  # fmt: skip
         if tried := retries(job.folder):
             result["retries"] = tried
-        write_json(job.folder / "result.json", result)
+        write_json_once(job.folder / "result.json", result)
+        if (job.result or {}).get("state") == "COMPLETE":
+            # Several workers ran ahead; what the bracket stops must not depend on who was faster.
+            write_json(job.folder / "result.json", result)
         return True
 
     def fault(self, job: Job, reason: str) -> None:
@@ -194,6 +199,14 @@ class Dispatcher:
     def planned(self) -> int:
         """All runs of the sweep, as far as they are known."""
         return sum(state.study.planned + state.finals_planned for state in self.cells.values())
+
+    def _supersede(self, cells: list[Cell]) -> None:
+        """Nobody goes on with runs of attempts that were open when another was asked for. All else of them stays."""
+        for cell in cells:
+            for earlier in earlier_attempts(cell):
+                self.ledger.give_up(earlier.id)
+            for file in superseded_checkpoints(cell, self.folder):
+                self.discard(file)
 
     def _stopped_before(self, job: Job) -> bool:
         """Tell the ledger of the epochs that a run taken up again has logged. True: the bracket stops it there.

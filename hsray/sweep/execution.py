@@ -14,7 +14,7 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from hsray.datasets.samples import Shard
-from hsray.errors import MachineFault
+from hsray.errors import MachineFault, RequestError
 from hsray.storage import attached, has_ended, reported
 from hsray.sweep.cluster.metrics import export_run
 from hsray.sweep.cluster.needs import Need
@@ -138,6 +138,6 @@ def _at_work(
     try:
         with attached(config.get("store"), job.folder, decided_elsewhere=several) as folder:
             yield job.model_copy(update={"folder": folder})
-    except MachineFault as fault:
+    except (MachineFault, RequestError) as fault:  # of its place: the run's own errors end in its result
         tell(str(fault))
         raise

@@ -9,8 +9,9 @@ from typing import Any
 
 from hsray.datasets.samples import Shard
 from hsray.errors import HsrayError, MachineFault, RunStopped
-from hsray.runlog import write_atomically, write_json
+from hsray.runlog import read_epochs, write_atomically, write_json_once
 from hsray.sweep.jobs import Job
+from hsray.training.faults import lost_a_peer
 from hsray.training.memory import retries
 
 
@@ -25,7 +26,7 @@ def guarded(job: Job, work: Callable[[], dict[str, Any]], tell: Callable[[str], 
     """
     if job.result is not None:
         return  # started again after it had ended
-    started = time.time()
+    started, spent = time.time(), _spent(job)  # now: what follows the checkpoint is taken out of the log
     try:
         result = work()
     except RunStopped:
@@ -34,19 +35,25 @@ def guarded(job: Job, work: Callable[[], dict[str, Any]], tell: Callable[[str], 
         tell(str(fault))
         raise
     except Exception as error:
-        if shard.world > 1 and isinstance(error, RuntimeError) and not isinstance(error, HsrayError):
-            raise  # another worker may have died under this one: the machine failed the run, which is tried again
-        _leave(job, _failed(job, error, started, shard.world), tell)
+        if shard.world > 1 and lost_a_peer(error):
+            raise  # the machine failed the run, which is tried again; where the other has failed by itself, it said so
+        _leave(job, _failed(job, error, started, spent, shard.world), tell)
         if shard.world > 1:
             raise  # the other workers may be waiting for this one: Ray Train has to end them
         return
-    if shard.rank == 0 and job.result is None:  # the bracket may have stopped it meanwhile
+    if shard.rank == 0:
         _leave(job, result, tell)
 
 
-def _failed(job: Job, error: Exception, started: float, workers: int) -> dict[str, Any]:
+def _spent(job: Job) -> float:
+    """Seconds that the attempts before have logged."""
+    records = read_epochs(job.folder)
+    return records[-1]["metrics"].get("cost/seconds", 0.0) if records else 0.0
+
+
+def _failed(job: Job, error: Exception, started: float, spent: float, workers: int) -> dict[str, Any]:
     reason = str(error) if isinstance(error, HsrayError) else f"{type(error).__name__}: {error}"
-    seconds = time.time() - started
+    seconds = spent + time.time() - started
     tried = retries(job.folder)
     return {
         "state": "FAILED", "reason": reason, "started": started, "ended": time.time(), "best_epoch": -1,
@@ -55,10 +62,11 @@ def _failed(job: Job, error: Exception, started: float, workers: int) -> dict[st
 
 
 def _leave(job: Job, result: dict[str, Any], tell: Callable[[str], None]) -> None:
+    """The first result counts: the bracket, or another worker, may have ended the run meanwhile."""
     try:
-        if result["state"] == "FAILED":
+        if result["state"] == "FAILED" and job.result is None:
             write_atomically(job.folder / "error.txt", traceback.format_exc().encode())
-        write_json(job.folder / "result.json", result)
+        write_json_once(job.folder / "result.json", result)
     except MachineFault as fault:
         tell(str(fault))
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hsray.errors import RequestError
 from hsray.runlog import read_json, write_json
 from hsray.sweep.cells import Cell
 from hsray.sweep.jobs import final_folders
+from hsray.training import checkpoint
 
 REDO = "redo.json"
 
@@ -84,6 +86,23 @@ def final_seeds(cell: Cell, sweep_folder: Path) -> list[int]:
     if not found:
         raise RequestError(f"no final of this cell has run yet: {_values(cell)}", do="run `hsray sweep` first")
     return sorted(found)
+
+
+def earlier_attempts(cell: Cell) -> list[Cell]:
+    """A cell as it was before it was repeated."""
+    return [replace(cell, attempt=attempt) for attempt in range(1, cell.attempt)]
+
+
+def superseded_checkpoints(cell: Cell, sweep_folder: Path) -> Iterator[Path]:
+    """Of runs of attempts that do not count any more; where a run never ended, one may also be in a store only."""
+    runs = [run for earlier in earlier_attempts(cell) for run in earlier.folder(sweep_folder).glob("*-*")]
+    for seed, last in cell.final_attempts.items():
+        for attempt in range(1, last):
+            runs += final_folders(replace(cell, final_attempts={seed: attempt}), seed, sweep_folder)
+    for run in runs:
+        for name in (checkpoint.NAME, checkpoint.PREVIOUS):
+            if (run / name).exists() or not (run / "result.json").exists():
+                yield run / name
 
 
 def named_cell(cells: list[Cell], words: list[str], where: str) -> Cell:

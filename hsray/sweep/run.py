@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,14 +26,17 @@ from hsray.sweep.control.stopper import Stopper
 from hsray.sweep.control.stopping import clear_stop
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.drive import drive
-from hsray.sweep.features import prepare_features, wanted_features
+from hsray.sweep.features import prepare_features
 from hsray.sweep.jobs import Job
+from hsray.sweep.ledger.identity import FILE as ID_FILE
+from hsray.sweep.ledger.identity import known_id, sweep_id
 from hsray.sweep.live import LiveView
+from hsray.sweep.preflight.disk import wanted_features
 from hsray.sweep.preflight.memory import Memories
 from hsray.sweep.preflight.preflight import preflight
 from hsray.sweep.redo import Attempts
 from hsray.sweep.upkeep.status import CELLS, cells_told
-from hsray.tracking import Tracker, manifest
+from hsray.tracking import Owner, Tracker, manifest
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,8 @@ def sweep(
     tracker = Tracker(tracking_uri, experiment.name)
     tracker.check()
     view = view or LiveView(quiet=True)
-    with home(runs_root, experiment.name, view.tell) as place, only_driver(folder := place.folder, experiment.name):
+    with home(runs_root, experiment.name, view.tell) as place, _alone(place, tracker):
+        folder = place.folder
         clear_stop(folder)  # of a driver that was killed while it stopped
         tracker.borrowed = place.borrowed
         found = Attempts.read(folder).applied(found)
@@ -86,13 +92,22 @@ def sweep(
                 # A library that is interrupted may answer with any error, Ray's handler while it starts with an exit.
                 if stopper.reason is None:
                     raise
-            if stopper.reason is not None:
+            by_cap_at_the_end = stopper.signum is None and work.dispatcher and not work.dispatcher.left
+            if stopper.reason is not None and not by_cap_at_the_end:
                 raise stopped(stopper, work.dispatcher, folder, work.undelivered, stored=place.ticket is not None)
             assert work.dispatcher is not None
             if work.dispatcher.left:
                 raise left_open(work.dispatcher, folder)
             failures = {cell: state.failures for cell, state in work.dispatcher.cells.items() if state.failures}
             return SweepResult(experiment.name, folder, len(found), failures, work.undelivered, work.trouble)
+
+
+@contextmanager
+def _alone(place: Home, tracker: Tracker) -> Iterator[None]:
+    """Nobody else runs this sweep, in this folder or, under the same name in MLflow, in another."""
+    tracker.refuse_others(Owner(known_id(place.folder), place.at))
+    with only_driver(place.folder, tracker.experiment):
+        yield
 
 
 class _Work:
@@ -125,10 +140,12 @@ class _Work:
             self.stopper.take_over()
             local = self.place.ticket is None
             preflight(self.experiment, self.cells, self.memories, self.folder, self.cache, slots, local=local)
-            write_json(self.folder / CELLS, cells_told(self.experiment, self.cells))
+            write_json(self.folder / CELLS, cells_told(self.experiment, self.cells, self.folder))
             write_atomically(self.folder / "experiment.yaml", _as_yaml(self.experiment))
             write_json(self.folder / "manifest.json", manifest() | _hashes(self.cells))
-            self.tracker.reconcile(self.folder)
+            owner = Owner(sweep_id(self.folder), self.place.at)
+            self.place.keep(self.folder / ID_FILE)  # a driver elsewhere must not take itself for another sweep's
+            self.tracker.reconcile(self.folder, owner)
             try:
                 with watched(caps, lambda reason: self.stopper.stop(reason, CAPS_PATIENCE_S)):
                     self._run(slots)

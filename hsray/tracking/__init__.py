@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hsray.tracking.manifest import manifest
+from hsray.tracking.owner import Owner
 from hsray.tracking.tracker import Tracker
 
-__all__ = ["Tracker", "manifest"]
+__all__ = ["Owner", "Tracker", "manifest"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsray.tracking.client import all_runs, answering, open_client
+from hsray.tracking.owner import Owner
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -15,13 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run of hsray's that MLflow takes to be running. `experiment` is the sweep's name."""
+    """A run of hsray's that MLflow takes to be running. `experiment` is the sweep's name, `owner` its folder by the
+    experiment's tags, where it has them.
+    """
 
     run_id: str
     experiment: str
     name: str
     key: str
     started_ms: int
+    owner: Owner | None
 
 
 def nothing_there(uri: str) -> bool:
@@ -38,7 +42,8 @@ def open_runs(uri: str) -> tuple[MlflowClient, list[OpenRun]]:
             for run in all_runs(client, experiment.experiment_id, "attributes.status = 'RUNNING'"):
                 if key := run.data.tags.get("hsray.key"):
                     name = run.info.run_name or run.info.run_id
-                    found.append(OpenRun(run.info.run_id, experiment.name, name, key, run.info.start_time))
+                    owner = Owner.named_by(experiment)
+                    found.append(OpenRun(run.info.run_id, experiment.name, name, key, run.info.start_time, owner))
     return client, found
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from hsray.errors import HsrayError
 from hsray.tracking.client import all_runs
 from hsray.tracking.delivery import Known, deliver
+from hsray.tracking.owner import Owner
 from hsray.tracking.runfolder import RunRecord, run_folders, run_key
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class ExperimentRuns:
         self.client = client
         found = client.get_experiment_by_name(experiment)
         self.id = found.experiment_id if found else client.create_experiment(experiment, _artifacts(uri, experiment))
+        self.owner = Owner.named_by(found)
         self.by_key: dict[str, Known] = {}
         for run in all_runs(client, self.id):
             key = run.data.tags.get("hsray.key")
@@ -52,15 +54,24 @@ class ExperimentRuns:
                 known.status, known.end_ms = "KILLED", int(time.time() * 1000)
                 self.client.set_terminated(known.run_id, known.status, known.end_ms)
 
-    def kill_orphans(self, sweep_dir: Path) -> None:
-        """Close the open runs that no folder of the sweep belongs to."""
+    def take_over(self, sweep_dir: Path, owner: Owner) -> None:
+        """Tag the experiment as that of a sweep's folder, and close the open runs that have no folder there.
+
+        Where another folder's sweep was started at the same time its runs stay as they are.
+        """
         keys = set()
         for folder in run_folders(sweep_dir):
             try:
                 keys.add(run_key(folder))
             except HsrayError:
                 continue  # named when it is delivered
-        self.kill(self.by_key.keys() - keys)
+        orphans = self.by_key.keys() - keys
+        if owner.is_other_than(self.owner) and any(self.by_key[key].status == "RUNNING" for key in orphans):
+            return
+        if owner != self.owner:
+            owner.tag(self.client, self.id)
+            self.owner = owner
+        self.kill(orphans)
 
     def supersede(self, current_keys_by_cell: Mapping[str, set[str]]) -> None:
         """Tag what does not count, untag what does: of these cells the finals, under any definition, that are not

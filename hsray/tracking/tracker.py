@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsray.errors import HsrayError, RequestError
-from hsray.tracking.client import answering, brief, open_client, redacted
+from hsray.tracking.client import all_runs, answering, brief, open_client, redacted
 from hsray.tracking.delivery import files_to_send
+from hsray.tracking.owner import Owner
 from hsray.tracking.runfolder import RESULT, read_run, run_folders
 from hsray.tracking.runs import ExperimentRuns
 
@@ -72,17 +73,41 @@ class Tracker:
                 do=f"restore it (mlflow experiments restore -x {found.experiment_id}), or give the sweep another name",
             )
 
+    def refuse_others(self, owner: Owner) -> None:
+        """Make sure that the experiment has no runs under way of a sweep in another folder than `owner`.
+
+        Raises:
+            RequestError: it has, and names where; or MLflow does not answer.
+        """
+        client = self._client or open_client(self.uri, to_write=True)
+        with answering(self.uri):
+            found = client.get_experiment_by_name(self.experiment)
+            other = Owner.named_by(found)
+            if found is None or other is None or not owner.is_other_than(other):
+                return
+            under_way = all_runs(client, found.experiment_id, "attributes.status = 'RUNNING'")
+        if any("hsray.key" in run.data.tags for run in under_way):
+            raise RequestError(
+                f"the MLflow experiment '{self.experiment}' has runs under way of a sweep in another folder",
+                where=other.at,
+                do="wait for that sweep, or give this one another name; if it is dead, `hsray doctor --fix` with its "
+                f"--runs closes its runs; if its folder is gone, `hsray doctor --delete {self.experiment}` does",
+            )
+
     def note(self, run_dir: Path) -> None:
         """This run's folder has changed. Returns at once."""
         with self._lock:
             self._pending[run_dir] = None
         self._start()
 
-    def reconcile(self, sweep_dir: Path) -> None:
-        """Deliver what earlier drivers of a sweep did not; close as KILLED the open runs that have no folder there."""
+    def reconcile(self, sweep_dir: Path, owner: Owner) -> None:
+        """Deliver what earlier drivers of a sweep did not; close as KILLED the open runs that have no folder there.
+
+        The experiment is tagged with `owner`, the sweep's folder.
+        """
         with self._lock:
             self._pending.update(dict.fromkeys(run_folders(sweep_dir)))
-            self._chores.append(lambda runs: runs.kill_orphans(sweep_dir))
+            self._chores.append(lambda runs: runs.take_over(sweep_dir, owner))
         self._start()
 
     def supersede(self, current_keys_by_cell: Mapping[str, Iterable[str]]) -> None:

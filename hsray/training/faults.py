@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from torch.distributed import DistError
+
 from hsray.errors import MachineFault
 
 _OF_THE_MACHINE = {
     errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EREMOTEIO,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.EMFILE, errno.ENFILE, errno.EAGAIN,
 }  # fmt: skip
+_OF_A_PEER = ("gloo", "nccl", "processgroup", "connection closed by peer", "connection reset", "timed out", "socket")
 
 
 def machine_fault(error: Exception, folder: Path) -> MachineFault | None:
@@ -30,3 +33,10 @@ def machine_fault(error: Exception, folder: Path) -> MachineFault | None:
             do="give the machine more memory, or set `loaders: 0`",
         )
     return None
+
+
+def lost_a_peer(error: Exception) -> bool:
+    """Whether this is what workers say to whom another one died. Gloo says it in a plain RuntimeError."""
+    if isinstance(error, DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in _OF_A_PEER)

@@ -13,16 +13,19 @@ from torch import nn
 
 from hsray.datasets.samples import Shard
 from hsray.errors import MachineFault
-from hsray.runlog import append_epoch, remove_partials
+from hsray.runlog import EPOCHS, append_epoch, remove_partials
+from hsray.training import checkpoint
 from hsray.training.config import RunConfig
 from hsray.training.faults import machine_fault
-from hsray.training.finals import write_test_results, write_weights
+from hsray.training.finals import CONFUSION, PICTURE, PREDICTIONS, WEIGHTS, write_test_results, write_weights
 from hsray.training.memory import OutOfMemory, free_memory, memory_watched, note_retry, ran_out_again, retries
 from hsray.training.run import SCORE, Run
 from hsray.training.stopping import Stop, never
 
 __all__ = ["SCORE", "Report", "fit"]
 Report = Callable[[int, dict[str, float]], None]
+# What the first worker alone writes; the driver or other workers may be writing the rest.
+_OWN = (checkpoint.NAME, checkpoint.PREVIOUS, EPOCHS, WEIGHTS, CONFUSION, PREDICTIONS, PICTURE)
 
 
 def fit(
@@ -53,16 +56,17 @@ def fit(
             workers) the run is to be started again with half the batch at a time.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if shard.rank == 0:
-        remove_partials(folder)
-    while True:
-        tried = retries(folder)
+    tried: list[dict[str, Any]] = []
+
+    def build() -> Run:
         less = {name: tried[0][name] for name in ("accumulate", "shrink")} if tried else {}
+        return Run(config, folder, shard, device, cache, wrap, Stop(stop), **less)
 
-        def build(less: dict[str, int] = less) -> Run:
-            return Run(config, folder, shard, device, cache, wrap, Stop(stop), **less)
-
+    while True:
         try:
+            if shard.rank == 0:
+                remove_partials(folder, _OWN)
+            tried = retries(folder)
             return _fit(build, report, keep_weights) | ({"retries": tried} if tried else {})
         except OutOfMemory as error:
             if tried:

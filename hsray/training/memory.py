@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 
@@ -54,7 +54,17 @@ def free_memory() -> None:
 def retries(folder: Path) -> list[dict[str, Any]]:
     """What was tried otherwise after a want of memory: `reason`, `accumulate` (parts of every batch), `shrink` (by how
     much evaluation windows are smaller). It lasts: a run that goes on does not have to run out of memory again."""
-    return read_json(folder / RETRIES) or []
+    try:
+        found = read_json(folder / RETRIES)
+    except ValueError:  # damaged: the run has to run out of memory again, and no more
+        return []
+    return found if _whole(found) else []
+
+
+def _whole(found: Any) -> TypeGuard[list[dict[str, Any]]]:
+    if not isinstance(found, list) or not found or not isinstance(found[0], dict):
+        return False
+    return all(isinstance(found[0].get(name), int) for name in ("accumulate", "shrink"))
 
 
 def note_retry(folder: Path, error: OutOfMemory) -> None:

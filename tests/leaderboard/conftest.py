@@ -7,7 +7,7 @@ import pytest
 
 from hsray.tracking import Tracker
 from tests.tracking.conftest import empty_store, sweep_dir, uri
-from tests.tracking.folders import FakeRun
+from tests.tracking.folders import HERE, FakeRun
 
 __all__ = ["empty_store", "sweep_dir", "uri"]
 
@@ -20,7 +20,7 @@ def delivered(uri: str, sweep_dir: Path) -> Deliver:
 
     def deliver(*current: FakeRun) -> str:
         tracker = Tracker(uri, "demo")
-        tracker.reconcile(sweep_dir)
+        tracker.reconcile(sweep_dir, HERE)
         if current:
             keys: dict[str, list[str]] = {}
             for run in current:

@@ -76,7 +76,7 @@ class Command:
 
     def titled(self, *titles: str) -> list[psutil.Process]:
         """Those of its processes whose title holds one of these words."""
-        return [process for process in self.look() if any(title in _title(process) for title in titles)]
+        return [process for process in self.look() if any(title in title(process) for title in titles)]
 
     def signal(self, number: signal.Signals, *, group: bool = False) -> None:
         """To the driver, or to its whole process group as a terminal does on Ctrl-C."""
@@ -95,8 +95,11 @@ class Command:
         return None
 
     def survivors(self, patience: float) -> list[psutil.Process]:
-        """Processes of its family that are still there after so many seconds."""
-        return [process for process in psutil.wait_procs(list(self.family), patience)[1] if process.is_running()]
+        """Processes of its family that are still there after so many seconds; dead ones do not wait to be asked for."""
+        end = time.monotonic() + patience
+        while (left := [one for one in self.family if _alive(one)]) and time.monotonic() < end:
+            time.sleep(0.1)
+        return left
 
     def end(self) -> None:
         """Kill what is left of it."""
@@ -106,7 +109,14 @@ class Command:
             process.kill()
 
 
-def _title(process: psutil.Process) -> str:
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def title(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline()[:1])
     except psutil.Error:
@@ -171,7 +181,7 @@ class Scene:
     def close(self, patience: float = 0) -> list[str]:
         """End everything; say which processes outlive their command by so many seconds."""
         left = [process for command in self.commands if not command.running for process in command.survivors(patience)]
-        named = [f"{process.pid} {_title(process)}" for process in left]
+        named = [f"{process.pid} {title(process)}" for process in left]
         for command in self.commands:
             command.end()
         return named

@@ -12,7 +12,7 @@ from pathlib import Path
 from hsray.tracking.client import open_client
 from tests.reliability.checks import Expected, Findings, check, leaderboard
 from tests.reliability.disk import SmallDisk
-from tests.reliability.faults import DIES_WITHIN_S, FAULTS, Stage, busy
+from tests.reliability.faults import FAULTS, RAYS_AGENTS_DIE_WITHIN_S, Stage, busy
 from tests.reliability.raylets import Raylets
 from tests.reliability.scene import CELLS, SEEDS, TRIALS, Scene
 from tests.reliability.watch import Watch
@@ -117,7 +117,7 @@ def disturbed(folder: Path, fault_name: str, number: int, seed: int, expected: E
             missing = CELLS * (TRIALS + SEEDS) - len(stage.scene.results())
             outcome.findings = Findings(lost=missing, table=False)
         outcome.complaints += stage.complaints + [
-            f"left behind: {process}" for process in stage.scene.close(DIES_WITHIN_S * busy())
+            f"left behind: {process}" for process in stage.scene.close(RAYS_AGENTS_DIE_WITHIN_S * busy())
         ]
         outcome.notes += [*stage.notes, f"{stage.watch.repeated()} epochs trained again"]
     outcome.seconds = time.monotonic() - started

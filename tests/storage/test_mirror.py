@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from hsray.errors import HsrayError, MachineFault, RequestError
 from hsray.storage import attached, home, local_checkpoint, local_runs, reported
 from hsray.storage.address import file_system
+from hsray.storage.address import scratch as scratch_folder
 from hsray.storage.claim import Claim
 from hsray.storage.driver import StoredHome
 from hsray.storage.mirror import Mirror
@@ -45,7 +48,7 @@ def open_home(store: Store, monkeypatch: pytest.MonkeyPatch, machine: str) -> St
     monkeypatch.setenv("HSRAY_SCRATCH", str(root / machine))
     claim = Claim(store.below("sweep"))
     claim.acquire(quiet)
-    found = StoredHome(store.below("sweep"), root / machine / "sweep", claim)
+    found = StoredHome(store.below("sweep"), root / machine / "sweep", claim, quiet)
     found.start()
     return found
 
@@ -259,6 +262,94 @@ def test_a_driver_that_was_taken_over_hands_out_nothing_more(store: Store, monke
     with pytest.raises(HsrayError, match="taken this sweep over"):
         driver.hand_out(run)
     driver.close(hurry=True)
+
+
+def test_an_open_runs_log_is_fetched_where_a_killed_driver_heard_less(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = open_home(store, monkeypatch, "one")
+    for name, here, there in (("ahead", 3, 2), ("behind", 1, 3)):
+        run = driver.folder / "cells" / "dataset=tiny@0123" / name
+        run.mkdir(parents=True)
+        (run / "spec.json").write_text("{}")
+        (run / "epochs.jsonl").write_text("".join(line(epoch) + "\n" for epoch in range(here)))
+        sent = "".join(line(epoch) + "\n" for epoch in range(there))
+        store.put(f"sweep/cells/dataset=tiny@0123/{name}/epochs.jsonl", sent.encode())
+    driver._over.set()  # as after kill -9: nothing is sent, and its claim is left
+    driver._thread.join()
+    driver.claim.release()
+    again = open_home(store, monkeypatch, "one")
+    assert again.folder == driver.folder
+    for name in ("ahead", "behind"):
+        log = again.folder / "cells" / "dataset=tiny@0123" / name / "epochs.jsonl"
+        assert log.read_text().splitlines() == [line(0), line(1), line(2)], name
+    again.close(hurry=False)
+
+
+def until(happened: Callable[[], bool]) -> bool:
+    for _ in range(200):
+        if happened():
+            return True
+        time.sleep(0.03)
+    return False
+
+
+def test_the_heartbeat_survives_what_others_leave_in_the_store_and_says_it_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("BEAT_S", 0.01), ("AGAIN_S", 0.01)):
+        monkeypatch.setattr(f"hsray.storage.driver.{name}", value)
+    driver, said = open_home(store, monkeypatch, "driver"), []
+    driver._say = said.append
+
+    def beaten() -> bool:
+        before = store.list("sweep/drivers")[driver.claim.token].written
+        return until(lambda: store.list("sweep/drivers")[driver.claim.token].written > before)
+
+    for content in (b"{", b"\xff", b"[]", b"{}", b'{"format": 2}'):
+        store.put("sweep/drivers/other", content)
+        if content in (b"{", b'{"format": 2}'):
+            assert beaten() and beaten(), content
+    assert len(said) == 1 and "drivers/other" in said[0] and "tried again" in said[0]
+    store.delete("sweep/drivers/other")
+    assert beaten() and len(said) == 1
+    (driver.folder / "stop").mkdir()  # cannot be read
+    assert beaten() and beaten() and driver.claim.lost is None and len(said) == 1
+    assert json.loads(store.get(f"sweep/{driver.claim.name}") or b"")["stop"] == "stop"
+    driver.close(hurry=False)
+
+
+@pytest.mark.parametrize("name", ["home.json", "drivers/other"])
+@pytest.mark.parametrize(("content", "word"), [(b'{"format": 2, "x": 1}', "upgrade hsray"), (b"{", "damaged")])
+def test_a_sweep_of_another_format_is_refused_and_left_as_it_is(
+    store: Store, scratch: Path, name: str, content: bytes, word: str
+) -> None:
+    store.put(f"sweep/{name}", content)
+    with pytest.raises(RequestError, match=word) as refused, home(store.uri, "sweep", quiet):
+        pass
+    assert name in str(refused.value) and set(store.list("sweep")) == {name}
+    assert store.get(f"sweep/{name}") == content and not scratch.exists()
+
+
+def test_drivers_write_the_number_of_their_format(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = open_home(store, monkeypatch, "driver")
+    for name in ("home.json", driver.claim.name):
+        assert json.loads(store.get(f"sweep/{name}") or b"")["format"] == 1
+    driver.close(hurry=False)
+
+
+def test_somebody_elses_folder_among_the_temporary_ones_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HSRAY_SCRATCH")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    own = scratch_folder()
+    assert own.parent == tmp_path and own.stat().st_mode & 0o777 == 0o700 and scratch_folder() == own
+    another = os.getuid() + 1  # the folder stays this user's, and the process is another's
+    monkeypatch.setattr(os, "getuid", lambda: another)
+    (tmp_path / f"hsray-{another}").mkdir()
+    with pytest.raises(RequestError, match=rf"(?s)hsray-{another}.*HSRAY_SCRATCH"):
+        scratch_folder()
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,22 @@ def test_after_a_stop_nothing_is_handed_out_and_a_run_without_a_result_is_not_lo
     assert again is not None and (again.key, again.config) == (second.key, second.config)
 
 
+@pytest.mark.parametrize(("first", "counts"), [("FAILED", "FAILED"), ("COMPLETE", "PRUNED"), (None, "PRUNED")])
+def test_the_bracket_stops_a_run_that_ran_ahead_and_hides_no_failure(
+    found: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str | None, counts: str
+) -> None:
+    dispatcher = Dispatcher(experiment(), found, tmp_path, tmp_path)
+    job = dispatcher.next_job()
+    assert job is not None
+    metrics = {"val/jaccard_macro": 0.1, "cost/seconds": 1.0}
+    append_epoch(job.folder, 0, metrics)
+    if first:
+        write_json(job.folder / "result.json", {"state": first})
+    monkeypatch.setattr(dispatcher.cells[job.cell].study, "report", lambda *told: True)
+    assert dispatcher.epoch(job, 0, metrics)
+    assert job.result is not None and job.result["state"] == counts
+
+
 def test_runs_that_the_machine_failed_are_named_with_what_it_said(found: list[Cell], tmp_path: Path) -> None:
     dispatcher = Dispatcher(experiment(), found, tmp_path, tmp_path)
     jobs = [dispatcher.next_job() for _ in range(3)]

@@ -97,6 +97,7 @@ def test_open_trials_wait_for_the_next_sweep(place: Place) -> None:
     first, second = (one["what"] for one in told["findings"])
     assert "2; the next `hsray sweep` goes on" in first and mine.cell in first
     assert "1; of cells that are not in the experiment any more" in second and gone.cell in second
+    assert [one["state"] for one in told["findings"]] == ["mends itself", "kept"]
     assert told["left"] == 0 and (gone.folder / "spec.json").exists()
 
 
@@ -185,5 +186,9 @@ def test_features_of_data_or_weights_that_are_gone(place: Place) -> None:
     assert place.look("tiny-hypersl-0000")[0] == 0 and not half.exists()
     shutil.rmtree(store.path)
     tiny_store(place.data, seed=5)
+    with only_driver(place.sweep, "demo"):  # it may know the dataset by a path
+        assert place.look(fix=True) == (0, {f"dangling features {shipped}": "kept"})
+        with pytest.raises(RequestError, match="nothing to delete"):
+            place.look(shipped)
     assert place.look() == (1, {f"dangling features {shipped}": "asks first"})
     assert place.look(shipped)[0] == 0 and not (place.data / ".features" / shipped).exists()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,7 @@ import torch
 
 from hsray.datasets.samples import Shard
 from hsray.errors import MachineFault, RequestError, RunStopped
-from hsray.runlog import read_json
+from hsray.runlog import append_epoch, read_json, write_json
 from hsray.strategies.strategy import strategy
 from hsray.sweep.guard import guarded
 from hsray.sweep.jobs import Job
@@ -95,3 +99,98 @@ def test_with_several_workers_all_start_again_with_less(tmp_path: Path) -> None:
     assert one.result is None
     result, _ = end(one, work, shard=Shard(0, 2))
     assert result is not None and [retry["accumulate"] for retry in result["retries"]] == [2]
+
+
+PEER = """
+import os, signal, sys, torch
+torch.distributed.init_process_group("gloo", init_method=sys.argv[1], rank=1, world_size=2)
+torch.distributed.barrier()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_worker_says_whose_peer_was_killed_is_no_result(tmp_path: Path) -> None:
+    one, meet = job(tmp_path), f"file://{tmp_path}/meet"
+    peer = subprocess.Popen([sys.executable, "-c", PEER, meet])
+    torch.distributed.init_process_group("gloo", init_method=meet, rank=0, world_size=2)
+
+    def work() -> dict[str, Any]:
+        torch.distributed.barrier()
+        peer.wait()
+        torch.distributed.all_reduce(torch.ones(3))
+        return {"state": "COMPLETE"}
+
+    try:
+        with pytest.raises(RuntimeError):
+            guarded(one, work, lambda fault: None, Shard(0, 2))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert peer.returncode == -9 and one.result is None
+
+
+def test_what_nccl_says_is_no_result(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    for lost in (torch.distributed.DistBackendError("remote process exited"), RuntimeError("NCCL error: unhandled")):
+        with pytest.raises(RuntimeError):
+            guarded(one, raises(lost), lambda fault: None, Shard(0, 2))
+    assert one.result is None
+
+
+UNUSED = "Expected to have finished reduction in the prior iteration before starting a new one. This error indicates"
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (lambda: torch.ones(2, 3) @ torch.ones(2, 3), "mat1 and mat2 shapes cannot be multiplied"),
+        (raises(RuntimeError("CUDA error: device-side assert triggered")), "device-side assert triggered"),
+        (raises(RuntimeError(UNUSED)), "Expected to have finished reduction"),
+    ],
+)
+def test_an_error_of_code_is_a_result_with_several_workers_too(tmp_path: Path, work: Any, said: str) -> None:
+    one = job(tmp_path)
+    with pytest.raises(RuntimeError):  # the others may be waiting for this one
+        guarded(one, work, lambda fault: None, Shard(1, 2))
+    assert one.result is not None and one.result["state"] == "FAILED" and said in one.result["reason"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("error", [None, ValueError("too late")])
+def test_the_first_result_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None, links: bool
+) -> None:
+    one = job(tmp_path)
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+
+    def work() -> dict[str, Any]:
+        write_json(one.folder / "result.json", {"state": "PRUNED"})
+        if error:
+            raise error
+        return {"state": "COMPLETE"}
+
+    assert end(one, work) == ({"state": "PRUNED"}, [])
+    assert [path.name for path in one.folder.iterdir()] == ["result.json"]
+
+
+def test_a_result_is_left_where_the_file_system_has_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", no_link)
+    one = job(tmp_path)
+    assert end(one, lambda: {"state": "COMPLETE"}) == ({"state": "COMPLETE"}, [])
+    assert [path.name for path in one.folder.iterdir()] == ["result.json"]
+
+
+def no_link(*paths: Path) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+def test_a_run_that_failed_has_cost_what_all_its_attempts_have(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    append_epoch(one.folder, 0, {"cost/seconds": 100.0})
+
+    def work() -> dict[str, Any]:
+        append_epoch(one.folder, 1, {"cost/seconds": 130.0})  # of this attempt: counted by the clock
+        raise ValueError("broken")
+
+    result, _ = end(one, work)
+    assert result is not None and 100 <= result["metrics"]["cost/seconds"] < 120

@@ -122,6 +122,8 @@ def test_disk_is_counted_for_what_is_left_and_refused_where_there_is_none(tmp_pa
     kept = {keep: rooms(experiment.model_copy(update={"keep": keep}), found, memories, sweep, cache, 1)[2].bytes
             for keep in ("finals", "best", "all")}  # fmt: skip
     assert kept == {"finals": mlp.parameters, "best": 2 * mlp.parameters, "all": 3 * mlp.parameters}
+    [only] = rooms(experiment, found, memories, sweep, cache, 2, local=False)
+    assert only.what == "features" and only.folder == cache, "what goes to a store takes no local disk"
     assert not room_problems([features, checkpoints, weights])
     much = room(tmp_path / "not there yet", "checkpoints", 10**18)
     [problem] = room_problems([weights, much])
@@ -146,6 +148,7 @@ def test_the_plan_in_json_and_all_that_cannot_work_at_once(
     assert told["cells"][0]["memory"]["total"] > 0 and told["cells"][0]["trials"] == {"ended": 0, "planned": 3}
     print_plan(path, tmp_path / "data", str(tmp_path / "runs"), smoke=False, format="table")
     assert "unknown" in capsys.readouterr().out and sorted(tmp_path.rglob("*")) == before
+    assert "without values" in told["memory_method"] and told["store"] == []
     with (tmp_path / "data" / "tiny" / "tiny_val.h5").open("r+b") as file:
         file.truncate(6000)
     with pytest.raises(RequestError) as caught:
@@ -154,6 +157,25 @@ def test_the_plan_in_json_and_all_that_cannot_work_at_once(
     for words in ("problems", "image val-00", "image val-01", "tiny_val.h5", "1000 CPU"):
         assert words in str(caught.value)
     assert not capsys.readouterr().out
+
+
+def test_the_plan_of_a_sweep_in_a_store_at_80_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "store").mkdir()
+    path, uri = write_experiment(tmp_path, axes={"dataset": ["tiny"], "strategy": ["mlp"]}), (tmp_path / "store")
+    print_plan(path, tmp_path / "data", uri.as_uri(), smoke=False, format="table")
+    lines = capsys.readouterr().out.splitlines()
+    memory = next(number for number, line in enumerate(lines) if line.startswith("memory "))
+    assert "activations" in lines[memory] and lines[memory + 1].startswith("disk "), "one short line"
+    told = " ".join(" ".join(lines[memory + 1 :]).split())
+    assert "of checkpoints and" in told and "of weights go to the store" in told and "hsray-" not in told
+    print_plan(path, tmp_path / "data", uri.as_uri(), smoke=False, format="json")
+    told = json.loads(capsys.readouterr().out)
+    assert [one["what"] for one in told["disk"]] == ["features"]
+    assert {one["what"]: one["bytes"] > 0 for one in told["store"]} == {"checkpoints": True, "weights": True}
 
 
 def test_what_a_node_sees_is_compared_with_what_the_driver_sees(tmp_path: Path, store: CubeStore) -> None:

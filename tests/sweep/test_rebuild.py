@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -63,9 +64,34 @@ def foreign(ledger: Path) -> None:
     other.close()
 
 
+def executed(*statements: str) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        with sqlite3.connect(path) as ledger:
+            for statement in statements:
+                assert ledger.execute(statement).rowcount
+            ledger.commit()
+            ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ledger.close()
+
+    return damage
+
+
+NO_UTF8 = "CAST(x'7bff22' AS TEXT)"  # no UTF-8
 DAMAGE = {
     "truncated": cut, "scribbled over": scribble, "another program's": foreign,
     "empty": lambda ledger: ledger.write_bytes(b""),
+    "no UTF-8": executed(f"UPDATE trial_params SET distribution_json = {NO_UTF8} WHERE trial_id = 3"),
+    "broken JSON": executed("UPDATE trial_params SET distribution_json = '{\"name\": ' WHERE trial_id = 3"),
+    "other JSON": executed("UPDATE trial_params SET distribution_json = '[1]' WHERE trial_id = 3"),
+    "a changed value": executed(
+        "UPDATE trial_params SET param_value = param_value * 1.001 WHERE trial_id = 3 AND param_name = 'lr'"
+    ),
+    "a lost value": executed("DELETE FROM trial_params WHERE trial_id = 5 AND param_name = 'lr'"),
+    "a changed score": executed(
+        "UPDATE trial_values SET value = value + 0.1"
+        " WHERE trial_id IN (SELECT trial_id FROM trials WHERE state = 'COMPLETE')"
+    ),
+    "a changed state": executed("UPDATE trials SET state = 'FAIL' WHERE state = 'COMPLETE'"),
 }  # fmt: skip
 
 
@@ -136,17 +162,31 @@ def test_a_ledger_that_lost_its_tail_is_completed_from_the_folders(swept: Swept,
 
 
 def test_a_trial_without_its_values_is_not_believed(swept: Swept, tmp_path: Path) -> None:
-    """The file is sound, what is in it is not: the finals would be those of another configuration."""
+    """Nor can its folder say them; the finals would be those of another configuration."""
     folder = swept.copy(tmp_path)
+    spec = folder / "cells" / swept.cells[0].id / "trial-0004" / "spec.json"
+    spec.rename(folder / "spec")
     with sqlite3.connect(folder / "ledger.db") as ledger:
         ledger.execute("DELETE FROM trial_params WHERE trial_id = 5 AND param_name = 'lr'")
     ledger.close()
     with pytest.raises(HsrayError, match=r"trial 4 of .* is not whole: 'lr'"):
         swept.opened(folder)
+    (folder / "spec").rename(spec)
     (folder / "ledger.db").rename(folder / "by-hand.db")
     for log in folder.glob("ledger.db-*"):
         log.unlink()
     assert table(swept.opened(folder)[0], folder) == swept.table
+
+
+def test_a_ledger_whose_tables_are_damaged_says_what_to_do(swept: Swept, tmp_path: Path) -> None:
+    """SQLite's check passes it, and Optuna does not come to its end."""
+    folder = swept.copy(tmp_path)
+    with sqlite3.connect(folder / "ledger.db") as ledger:
+        ledger.execute("ALTER TABLE version_info RENAME COLUMN library_version TO library_versiom")
+    ledger.close()
+    with pytest.raises(HsrayError, match="cannot be used: no such column") as error:
+        swept.opened(folder)
+    assert "rename it" in str(error.value.do) and "rebuilds it" in str(error.value.do)
 
 
 def test_versions(swept: Swept, tmp_path: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from hsray.errors import RequestError
+from hsray.runlog import append_epoch
 from hsray.sweep.cells import Cell, cells
 from hsray.sweep.dispatcher import Dispatcher
 from hsray.sweep.jobs import Job
 from hsray.sweep.redo import Attempts, final_seeds, named_cell, redo_cell, redo_finals
-from tests.sweep.test_dispatcher import experiment, work_off
+from hsray.training import SCORE
+from tests.sweep.test_dispatcher import experiment, finish, work_off
 from tests.tiny import tiny_store
 
 AXES = {"dataset": ["tiny"], "strategy": ["mlp", "fc"], "fraction": [0.5, 1.0]}
@@ -64,6 +67,71 @@ def test_a_repeated_cell_has_trials_and_finals_of_its_own_and_the_old_ones_stay(
     assert not done_again(found, tmp_path), "once"
     redo_cell(tmp_path, *[one for one in Attempts.read(tmp_path).applied(found) if one.attempt == 2])
     assert {job.cell for job in done_again(found, tmp_path)} == {f"{cell.id}~3"}
+
+
+def states(folder: Path) -> dict[str, list[str]]:
+    """The ledger's trials by study."""
+    with sqlite3.connect(folder / "ledger.db") as ledger:
+        rows = ledger.execute("SELECT study_name, state FROM trials JOIN studies USING (study_id) ORDER BY number")
+        found: dict[str, list[str]] = {}
+        for study, state in rows:
+            found.setdefault(study, []).append(state)
+    ledger.close()
+    return found
+
+
+def left_open(job: Job | None) -> Path:
+    assert job is not None
+    append_epoch(job.folder, 0, {SCORE: 0.5, "cost/seconds": 1.0})
+    for name in ("last.pt", "previous.pt"):
+        (job.folder / name).write_bytes(b"checkpoint")
+    return job.folder
+
+
+def test_a_repetition_closes_what_the_attempt_before_left_open(tmp_path: Path) -> None:
+    tiny_store(tmp_path)
+    plain = experiment()
+    [cell] = cells(plain, tmp_path)
+    first = Dispatcher(plain, [cell], tmp_path, tmp_path)
+    finish(ended := first.next_job())
+    first.ended(ended)
+    open_trials = [left_open(first.next_job()) for _ in range(2)]
+    kept = {path: path.read_bytes() for path in cell.folder(tmp_path).rglob("*") if path.suffix in (".json", ".jsonl")}
+    redo_cell(tmp_path, cell)
+    assert states(tmp_path) == {cell.id: ["COMPLETE", "RUNNING", "RUNNING"]}, "until the next sweep"
+    [again] = Attempts.read(tmp_path).applied([cell])
+    second = Dispatcher(plain, [again], tmp_path, tmp_path)
+    assert states(tmp_path) == {cell.id: ["COMPLETE", "FAIL", "FAIL"]}
+    assert not [path for folder in open_trials for path in folder.glob("*.pt")]
+    assert {path: path.read_bytes() for path in kept} == kept
+    mine = left_open(second.next_job())
+    (tmp_path / "ledger.db").unlink()
+    for log in tmp_path.glob("ledger.db-*"):
+        log.unlink()
+    rebuilt = Dispatcher(plain, [again], tmp_path, tmp_path)
+    assert states(tmp_path) == {again.id: ["RUNNING"]}, "only that of the attempt that counts"
+    taken_up = rebuilt.next_job()
+    assert taken_up is not None and taken_up.folder == mine and (mine / "last.pt").exists()
+
+
+def test_a_repeated_final_that_was_open_leaves_no_checkpoint(tmp_path: Path) -> None:
+    tiny_store(tmp_path)
+    plain = experiment()
+    [cell] = cells(plain, tmp_path)
+    first = Dispatcher(plain, [cell], tmp_path, tmp_path)
+    for _ in range(3):
+        finish(job := first.next_job())
+        first.ended(job)
+    finals = [left_open(first.next_job()) for _ in range(2)]
+    redo_finals(tmp_path, cell, [1])
+    [again] = Attempts.read(tmp_path).applied([cell])
+    second = Dispatcher(plain, [again], tmp_path, tmp_path)
+    assert [sorted(path.name for path in final.glob("*.pt")) for final in finals] == [["last.pt", "previous.pt"], []]
+    assert (finals[1] / "epochs.jsonl").exists()
+    repeated = [left_open(job) for job in iter(second.next_job, None)][1]
+    assert repeated.name == f"{finals[1].name}~2"
+    Dispatcher(plain, [again], tmp_path, tmp_path)
+    assert (repeated / "last.pt").exists(), "the attempt that counts keeps its own"
 
 
 def test_asking_twice_before_it_has_run_repeats_it_once(found: list[Cell], tmp_path: Path) -> None:

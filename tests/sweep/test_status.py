@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from hsray.commands.status import print_status
-from hsray.experiment import parse_experiment
+from hsray.experiment import load_experiment, parse_experiment
 from hsray.runlog import write_json
+from hsray.sweep.cells import cells as make_cells
 from hsray.sweep.control.lock import only_driver
 from hsray.sweep.control.stopping import request_stop
-from hsray.sweep.upkeep.status import Counts, sweep_status
+from hsray.sweep.upkeep.status import Counts, cells_told, sweep_status
+from tests.sweep.sweeps import write_experiment
 from tests.tracking.folders import FakeRun
 
 FILE: dict[str, Any] = {
@@ -104,6 +106,27 @@ def test_the_last_final_of_a_seed_counts(sweep: Path) -> None:
     run(sweep, "final", 1, config="new").end()
     status = sweep_status(parse_experiment(FILE), sweep.parent)
     assert counted(status.cells[0].finals) == (2, 0, 0, 0, 0) and status.older == 1
+
+
+def test_a_repetition_is_told_by_what_was_asked_for_and_not_by_times(tmp_path: Path) -> None:
+    experiment = load_experiment(write_experiment(tmp_path, axes={"dataset": ["tiny"], "strategy": ["mlp"]}))
+    found = make_cells(experiment, tmp_path / "data", "e.yaml")
+    sweep = tmp_path / "runs" / experiment.name
+    asked = sweep / "redo.json"
+    sweep.mkdir(parents=True)
+
+    def told() -> bool:
+        return sweep_status(experiment, sweep.parent).redo
+
+    assert not told()
+    write_json(asked, {"cells": {"a": 2}})
+    os.utime(asked, (1, 1))  # a copy of a store may have any times
+    assert told()
+    write_json(sweep / "cells.json", cells_told(experiment, found, sweep))
+    os.utime(sweep / "cells.json", (0, 0))
+    assert not told()
+    write_json(asked, {"cells": {"a": 3}})
+    assert told()
 
 
 def test_a_sweep_that_has_not_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

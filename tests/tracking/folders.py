@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from hsray.scores import scores
+from hsray.tracking import Owner
 
 FAMILIES = {"runet": "in-domain", "efficientnet": "cross-modality", "hypersl": "cross-domain"}
+HERE = Owner("0a1b2c", "node1:/runs/demo")
 START = 1_760_000_000.0
 CLASSES = ["undefined", "corn", "grass", "woods"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hsray.tracking import Tracker
-from tests.tracking.folders import START, FakeRun
+from tests.tracking.folders import HERE, START, FakeRun
 from tests.tracking.stores import artifacts, history, runs_of
 
 Open = Callable[[], Tracker]
@@ -116,7 +116,7 @@ def test_the_driver_is_killed_and_the_next_delivers_the_rest(opened: Open, uri: 
     ended.epochs(0, 3).end()
     missed = FakeRun(sweep_dir, number=3).start().epochs(0, 1).end()
     second = opened()
-    second.reconcile(sweep_dir)
+    second.reconcile(sweep_dir, HERE)
     assert second.flush(30) == 0
     by_key = {run.data.tags["hsray.key"]: run for run in runs_of(uri)}
     assert len(runs_of(uri)) == len(by_key) == 4
@@ -135,7 +135,7 @@ def test_runs_without_a_folder_are_closed(opened: Open, uri: str, sweep_dir: Pat
     first.note(FakeRun(tmp_path / "elsewhere", number=7).start().epochs(0, 1).folder)
     assert first.flush(30) == 0
     second = opened()
-    second.reconcile(sweep_dir)
+    second.reconcile(sweep_dir, HERE)
     assert second.flush(30) == 0
     assert [run.info.status for run in runs_of(uri)] == ["KILLED"]
 
@@ -146,7 +146,7 @@ def test_close_leaves_no_run_open_and_a_run_taken_up_opens_again(opened: Open, u
     assert first.close() == 0
     assert [run.info.status for run in runs_of(uri)] == ["KILLED"]
     second = opened()
-    second.reconcile(sweep_dir)
+    second.reconcile(sweep_dir, HERE)
     second.flush(30)
     assert [run.info.status for run in runs_of(uri)] == ["KILLED"]  # nothing has happened yet
     time.sleep(0.01)
@@ -167,7 +167,7 @@ def test_delivered_folders_are_left_alone(opened: Open, uri: str, sweep_dir: Pat
     [run] = runs_of(uri)
     first._client.set_tag(run.info.run_id, "hsray.state", "untouched")  # type: ignore[union-attr]
     second = opened()
-    second.reconcile(sweep_dir)
+    second.reconcile(sweep_dir, HERE)
     assert second.flush(30) == 0
     assert runs_of(uri)[0].data.tags["hsray.state"] == "untouched"
 
@@ -179,7 +179,7 @@ def test_superseded_finals_and_the_trials_of_a_repeated_cell(opened: Open, uri: 
     current = FakeRun(sweep_dir, "final", 0).start().end_final(generator)
     elsewhere = FakeRun(sweep_dir, "final", 0, strategy="hypersl").start().end_final(generator)
     tracker = opened()
-    tracker.reconcile(sweep_dir)
+    tracker.reconcile(sweep_dir, HERE)
     tracker.supersede({current.cell: [current.key]})
     assert tracker.flush(30) == 0
 
@@ -192,7 +192,7 @@ def test_superseded_finals_and_the_trials_of_a_repeated_cell(opened: Open, uri: 
     assert superseded() == {old.key, current.key}
     trial = FakeRun(sweep_dir).start().end()
     again = FakeRun(sweep_dir, definition=f"{trial.definition}~2").start().end()
-    tracker.reconcile(sweep_dir)
+    tracker.reconcile(sweep_dir, HERE)
     tracker.supersede({again.cell: []})
     assert tracker.flush(30) == 0
     assert superseded() == {old.key, current.key, beaten.key, trial.key}, "a repeated cell: trials too"
@@ -202,7 +202,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_holds_up_nobody(opened: Open,
     broken, whole = FakeRun(sweep_dir, number=0).start(), FakeRun(sweep_dir, number=1).start().end()
     (broken.folder / "spec.json").write_text("{")
     tracker = opened()
-    tracker.reconcile(sweep_dir)
+    tracker.reconcile(sweep_dir, HERE)
     assert tracker.flush(30) == 1
     assert [run.data.tags["hsray.key"] for run in runs_of(uri)] == [whole.key]
     assert "trial-0000" in tracker.refused[broken.folder]
@@ -228,7 +228,7 @@ def test_a_lost_answer_does_not_leave_two_runs_of_one_key(opened: Open, uri: str
     first._client.create_run(run.info.experiment_id, tags={"hsray.key": trial.key})  # type: ignore[union-attr]
     assert len(runs_of(uri)) == 2
     second = opened()
-    second.reconcile(sweep_dir)
+    second.reconcile(sweep_dir, HERE)
     assert second.flush(30) == 0
     assert len(runs_of(uri)) == 1
 

@@ -181,12 +181,17 @@ def test_a_log_that_cannot_be_written_is_the_machines_fault(config: RunConfig, t
 def test_what_dead_attempts_left_half_written_is_removed(config: RunConfig, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    for name in (".last.pt.999999", ".result.json.12", ".hidden.txt", "notes.12"):
+    others = {".hidden.txt", "notes.12", ".result.json.12", ".spec.json.12"}  # the driver may be writing the last two
+    for name in (".last.pt.999999", ".epochs.jsonl.12", ".best.safetensors.12", *others):
         (run / name).write_text("half")
     go(config, run)
-    assert {path.name for path in run.iterdir() if "pt" not in path.suffix} == {
-        ".hidden.txt", "notes.12", "epochs.jsonl"
-    }  # fmt: skip
+    assert {path.name for path in run.iterdir() if "pt" not in path.suffix} == {*others, "epochs.jsonl"}
+
+
+def test_what_cannot_be_removed_is_the_machines_fault(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "run" / ".last.pt.12").mkdir(parents=True)  # no unlink takes it away
+    with pytest.raises(MachineFault, match="cannot write run: Is a directory"):
+        go(config, tmp_path / "run")
 
 
 def test_weights_of_a_trial_are_left_when_told(config: RunConfig, tmp_path: Path) -> None:

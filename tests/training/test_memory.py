@@ -13,7 +13,7 @@ from hsray.errors import TrainingFailed
 from hsray.runlog import read_epochs
 from hsray.strategies.strategy import strategy
 from hsray.training import RunConfig, Training, evaluation, fit
-from hsray.training.memory import OutOfMemory, memory_watched
+from hsray.training.memory import OutOfMemory, memory_watched, retries
 from hsray.training.run import Run
 from hsray.training.stopping import Stop, never
 from tests.greedy import Greedy
@@ -61,6 +61,18 @@ def test_a_second_time_the_run_fails_and_says_what_to_do(data: Path, tmp_path: P
     with pytest.raises(TrainingFailed, match=r"ran out of memory in training, also with half the batch") as caught:
         go(config(data, most=20), tmp_path / "run")
     assert "lower `batch` (now 64)" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", '[{"accum', "3", "[]", '[{"accumulate": 2}]'])
+def test_a_damaged_note_of_the_retry_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "retries.json").write_text(content)
+    assert retries(tmp_path) == []
+
+
+def test_a_damaged_note_of_the_retry_does_not_end_the_run(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "retries.json").write_bytes(b"\0" * 80)
+    result = fit(config(data, most=40), tmp_path, lambda epoch, metrics: None, device=CPU)
+    assert result["state"] == "COMPLETE" and [retry["accumulate"] for retry in result["retries"]] == [2]
 
 
 def test_it_goes_on_from_the_checkpoint_and_remembers(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from hsray.errors import RequestError
 from hsray.experiment import Resources
@@ -86,7 +87,7 @@ def cluster(resources: Resources) -> Iterator[Slots]:
         try:
             if address := os.environ.get("RAY_ADDRESS"):
                 _reach(address)
-                ray.init(**options)
+                _join(address, options)
             else:
                 # A Ray of our own, not one that happens to run on this machine. Ray Train's clean-up after a stopped
                 # trial asks the dashboard's State API.
@@ -103,6 +104,23 @@ def cluster(resources: Resources) -> Iterator[Slots]:
     finally:
         if own:
             ray.shutdown()
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    try:
+        ray.init(**options)
+    except AuthenticationError:
+        raise RequestError(
+            "the Ray cluster does not take this machine's token",
+            where=f"RAY_ADDRESS={address}",
+            do="set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a copy of the head's ~/.ray/auth_token",
+        ) from None
+    except RuntimeError as error:  # such as other versions of Ray or Python there
+        raise RequestError(
+            f"the Ray cluster cannot be joined: {str(error).strip().splitlines()[0]}",
+            where=f"RAY_ADDRESS={address}",
+            do="install the same Python and packages here and there",
+        ) from None
 
 
 def _reach(address: str) -> None:

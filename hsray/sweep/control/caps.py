@@ -43,15 +43,13 @@ class CapsWatch:
         total = 0.0
         for spec in self.folder.glob("cells/*/*/spec.json"):
             folder = spec.parent
-            if folder in self._ended:
-                total += self._ended[folder]
-            else:
-                try:
-                    if (result := read_json(folder / "result.json")) is not None:
-                        self._ended[folder] = result["metrics"].get("cost/device_seconds", 0.0)
-                    total += self._ended.get(folder) or _so_far(folder, running=result is None and folder in live)
-                except (OSError, ValueError, LookupError, TypeError):  # unreadable; `hsray doctor` names it
-                    continue
+            try:
+                if folder not in self._ended and (result := read_json(folder / "result.json")) is not None:
+                    self._ended[folder] = result["metrics"].get("cost/device_seconds", 0.0)
+                ended = self._ended.get(folder)
+                total += _so_far(folder, running=folder in live) if ended is None else ended
+            except (OSError, ValueError, LookupError, TypeError):  # unreadable; `hsray doctor` names it
+                continue
         return total
 
     def bytes(self) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,20 +23,26 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hsray.errors import HsrayError, RequestError
-from hsray.runlog import read_json, write_json
 from hsray.sweep.control.stopping import stop_requested
-from hsray.sweep.ledger.ledgerfile import CORRUPT, DAMAGED, FORMAT, FORMAT_KEY, newer, open_file, put_aside
+from hsray.sweep.ledger.identity import sweep_id
+from hsray.sweep.ledger.ledgerfile import CORRUPT, DAMAGED, ERROR, FORMAT, FORMAT_KEY, newer, open_file, put_aside
 from hsray.tracking.client import brief, redacted
 
 T = TypeVar("T")
 VARIABLE = "HSRAY_LEDGER"
 OWNER = "hsray.sweep"
 PATIENCE_S = 300.0  # for a database server that has gone away
+REBUILT = "put the ledger aside by hand (rename it); the same command then rebuilds it from the run folders"
 AGAIN = "run the same command again{}: it goes on from here, and nothing is trained twice"
 
 
-def open_ledger(folder: Path, say: Callable[[str], None] = lambda line: None) -> Ledger:
+def open_ledger(
+    folder: Path,
+    say: Callable[[str], None] = lambda line: None,
+    doubt: Callable[[str, list[FrozenTrial]], str | None] = lambda study, trials: None,
+) -> Ledger:
     """The ledger of the sweep in `folder`, for its one driver. `say` gets what people have to know.
+    `doubt(study, trials)` says what in a file cannot be true.
 
     A file that cannot be read is put aside, never deleted; studies fill themselves from the run folders.
 
@@ -51,7 +56,7 @@ def open_ledger(folder: Path, say: Callable[[str], None] = lambda line: None) ->
     path = folder / "ledger.db"
     aside = open_file(path, any(folder.glob("cells/*/trial-*")), say)
     ledger = _in_file(path, folder, say)
-    if fault := _damage(ledger):
+    if fault := _damage(ledger, doubt):
         ledger.remove_session()
         ledger.engine.dispose()  # before the file moves: SQLite deletes its log by name
         aside = put_aside(path, fault, say)
@@ -73,23 +78,25 @@ def _in_file(path: Path, folder: Path, say: Callable[[str], None]) -> Ledger:
 
         ledger.engine.dispose()
         with ledger.engine.begin() as connection:
-            connection.exec_driver_sql(f"PRAGMA user_version={FORMAT}")
+            if connection.exec_driver_sql("PRAGMA user_version").scalar() != FORMAT:
+                connection.exec_driver_sql(f"PRAGMA user_version={FORMAT}")
     except (SQLAlchemyError, StorageInternalError) as error:
-        raise _unwritable(_reason(_cause(error), str(path)), str(path)) from None
+        raise _refused(_cause(error), str(path), str(path)) from None
     return ledger
 
 
-def _damage(ledger: Ledger) -> str | None:
-    """What in a file cannot be read, though SQLite's own check passes it: all is read once. None where all can."""
+def _damage(ledger: Ledger, doubt: Callable[[str, list[FrozenTrial]], str | None]) -> str | None:
+    """What in a file cannot be read or be true, though SQLite's own check passes it. All is read once."""
     try:
         for study in ledger.get_all_studies():
-            ledger.get_all_trials(study._study_id, deepcopy=False)
+            if fault := doubt(study.study_name, ledger.get_all_trials(study._study_id, deepcopy=False)):
+                return fault
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = _cause(error)
         # Without a code: text that is none.
         if isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlite_errorcode", CORRUPT) & 0xFF in DAMAGED:
             return _reason(cause, ledger.url)
-        raise _unwritable(_reason(cause, ledger.url), ledger.where) from None
+        raise _refused(cause, ledger.url, ledger.where) from None
     except (ValueError, LookupError, TypeError) as error:
         return f"{type(error).__name__}: {brief(error, ledger.url)}"
     return None
@@ -122,10 +129,7 @@ def _on_server(url: str, folder: Path, say: Callable[[str], None]) -> Ledger:
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = _reason(_cause(error), url)
         raise RequestError(f"the ledger's database does not answer: {reason}", where=here, do=mend) from None
-    known = read_json(folder / "ledger.json")
-    if known is None:
-        write_json(folder / "ledger.json", known := {"format": FORMAT, "id": uuid.uuid4().hex})
-    ledger.owner, ledger.prefix = known["id"], f"{folder.name}/"
+    ledger.owner, ledger.prefix = sweep_id(folder), f"{folder.name}/"
     return ledger
 
 
@@ -202,6 +206,21 @@ class Ledger(optuna.storages.RDBStorage):
 
         self.patiently(told)
 
+    def give_up(self, cell: str) -> None:
+        """No trial of a study, if there is one, is under way any more: those that were have failed."""
+
+        def under_way() -> list[int]:
+            try:
+                study = self.get_study_id_from_name(self.prefix + cell)
+            except KeyError:
+                return []
+            self._check(study, self.prefix + cell)
+            trials = self.get_all_trials(study, deepcopy=False)
+            return [trial._trial_id for trial in trials if not trial.state.is_finished()]
+
+        for trial in self.patiently(under_way):
+            self.tell(trial, TrialState.FAIL, None)
+
     def patiently(self, work: Callable[[], T]) -> T:
         """Do it; where the database server has gone away, wait until it is back.
 
@@ -218,7 +237,7 @@ class Ledger(optuna.storages.RDBStorage):
                 cause = _cause(error)
                 reason = _reason(cause, self.url)
                 if self.engine.dialect.name == "sqlite":
-                    self.trouble = _unwritable(reason, self.where)
+                    self.trouble = _refused(cause, self.url, self.where)
                     raise self.trouble from None
                 if not isinstance(cause, DBAPIError):
                     raise
@@ -281,7 +300,11 @@ def _cause(error: Exception) -> Exception:
     return error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
 
 
-def _unwritable(reason: str, where: str) -> HsrayError:
+def _refused(cause: Exception, url: str, where: str) -> HsrayError:
+    """A file that SQLite does not read or write, for what is in it or for what is around it."""
+    reason = _reason(cause, url)
+    if isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlite_errorcode", CORRUPT) & 0xFF in (ERROR, *DAMAGED):
+        return HsrayError(f"the ledger cannot be used: {reason}", where=where, do=REBUILT)
     do = "make room, or end what holds the file; then " + AGAIN.format("")
     return HsrayError(f"the ledger cannot be written: {reason}", where=where, do=do)
 

@@ -13,7 +13,7 @@ from hsray.errors import HsrayError, RequestError
 FORMAT = 1  # 0: the rungs of the bracket were noted by Optuna's pruner; nothing else differs
 FORMAT_KEY = "hsray.format"
 MAGIC = b"SQLite format 3\x00"
-CORRUPT = 11  # SQLite's codes
+ERROR, CORRUPT = 1, 11  # SQLite's codes; the first is for SQL that does not fit the tables
 DAMAGED = (CORRUPT, 26)  # 26: no database
 LOGS = ("-wal", "-shm")
 

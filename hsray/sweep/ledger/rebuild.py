@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,28 @@ def from_folders(cell: Cell, ledger: Ledger, first: int) -> Iterator[FrozenTrial
             ledger.unreadable.append(f"trial {number} of {cell.id}: {reason}")
             trial = create_trial(state=TrialState.FAIL, user_attrs={UNREADABLE: reason})
         yield trial
+
+
+def contradiction(cell: Cell, sweep_folder: Path, trials: Iterable[FrozenTrial]) -> str | None:
+    """Where what is known of an ended trial is not what its folder says: damage that can still be read.
+
+    How a run ended stands in its folder first. A folder that is gone or cannot be read says nothing.
+    """
+    for trial in trials:
+        if not trial.state.is_finished() or UNREADABLE in trial.user_attrs:
+            continue
+        try:
+            run = read_run(sweep_folder / "cells" / cell.id / f"trial-{trial.number:04d}", epochs=False)
+            told = None if run.result is None else _trial(cell, run)
+        except (HsrayError, ValueError, LookupError, TypeError, AttributeError):  # not the ledger's fault
+            continue
+        if told is None:
+            continue
+        scores = trial.state == TrialState.COMPLETE and trial.values != told.values
+        if trial.state != told.state or trial.params != told.params or scores:
+            part = "state" if trial.state != told.state else "score" if scores else "values"
+            return f"the {part} of trial {trial.number} of {cell.id} is not that of its folder"
+    return None
 
 
 def _folders(cell_folder: Path) -> Iterator[tuple[int, Path]]:

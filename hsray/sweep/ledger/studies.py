@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -21,13 +22,22 @@ from hsray.errors import HsrayError
 from hsray.experiment import Budget, Dimension
 from hsray.sweep.cells import Cell
 from hsray.sweep.ledger import bracket
-from hsray.sweep.ledger.database import Ledger
-from hsray.sweep.ledger.rebuild import from_folders
+from hsray.sweep.ledger.database import REBUILT, Ledger
+from hsray.sweep.ledger.rebuild import contradiction, from_folders
 from hsray.sweep.ledger.space import walk
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # TPE in groups of conditions
 TOLD = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAILED": TrialState.FAIL}
+
+
+DELETE = "delete the cell's study in the database; the same command then rebuilds it from the run folders"
+
+
+def doubts(cells: list[Cell], folder: Path) -> Callable[[str, list[FrozenTrial]], str | None]:
+    """What in a study cannot be true, as its cell's run folders tell."""
+    known = {cell.id: cell for cell in cells}
+    return lambda study, trials: contradiction(known[study], folder, trials) if study in known else None
 
 
 class CellStudy:
@@ -39,6 +49,8 @@ class CellStudy:
         self.planned = budget.trials if cell.space else 1
         directions = [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * cell.searches_fraction
         self._study_id, known = ledger.study(cell.id, directions)
+        if ledger.owner and (fault := contradiction(cell, ledger.folder, known)):
+            raise HsrayError(f"the ledger is damaged: {fault}", where=ledger.where, do=DELETE)
         self._ids = {trial.number: trial._trial_id for trial in known}
         for trial in from_folders(cell, ledger, first=len(known)):
             number = len(self._ids)
@@ -54,7 +66,7 @@ class CellStudy:
             raise HsrayError(
                 f"the ledger's trial {len(self.study.trials)} of {cell.id} is not whole: {error}",
                 where=ledger.where,
-                do="put the ledger aside by hand (rename it); the same command then rebuilds it from the run folders",
+                do=DELETE if ledger.owner else REBUILT,
             ) from None
         self._live: dict[int, Trial] = {}
         self.interrupted = [number for number, trial in enumerate(known) if not trial.state.is_finished()]

@@ -22,6 +22,7 @@ from hsray.training import RunConfig
 
 MEASURED_BATCH = 2  # batch norm wants two; what a batch keeps grows by the sample
 SPECTRA_SIDE = 32  # an encoder of spectra sees every pixel alone, and many of them take long even without values
+SUMMARY = "weights, gradients, AdamW's moments, activations (float32)"
 METHOD = "counted by building each model and passing a batch through it without values; activations in float32"
 
 

@@ -44,10 +44,11 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells, and the room on disk that they will take."""
+    """All cells, and the room that they will take: on disks, and in a store."""
 
     cells: list[CellPlan]
     rooms: list[Room]
+    stored: dict[str, int]  # bytes that go to the store of the runs, by what for; empty where they lie in a folder
 
     @property
     def known_hours(self) -> tuple[float, int]:
@@ -65,18 +66,30 @@ class Plan:
             "device_hours": None if unknown else hours,
             "memory_method": METHOD,
             "disk": [{"folder": str(r.folder), "what": r.what, "bytes": r.bytes, "free": r.free} for r in self.rooms],
+            "store": [{"what": what, "bytes": size} for what, size in self.stored.items()],
         }
 
 
 def make_plan(
-    experiment: Experiment, cells: list[Cell], memories: Memories, runs_root: Path, data_root: Path, count: int
+    experiment: Experiment,
+    cells: list[Cell],
+    memories: Memories,
+    runs_root: Path,
+    data_root: Path,
+    count: int,
+    *,
+    local: bool,
 ) -> Plan:
-    """Read what is there; nothing is written. `count` runs are under way at a time."""
+    """Read what is there; nothing is written. `count` runs are under way at a time.
+
+    Where the runs are not `local`, `runs_root` is a copy of what lies in their store.
+    """
     past, folder = PastRuns(runs_root), runs_root / experiment.name
     found = [
         CellPlan(cell, *runs_of(experiment, cell, folder), past.expected(cell), memories.of(cell)) for cell in cells
     ]
-    return Plan(found, rooms(experiment, cells, memories, folder, data_root / ".features", count))
+    taken = rooms(experiment, cells, memories, folder, data_root / ".features", count, local=local)
+    return Plan(found, taken, {} if local else run_bytes(experiment, cells, memories, folder, count))
 
 
 def runs_of(experiment: Experiment, cell: Cell, folder: Path) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -88,9 +101,27 @@ def runs_of(experiment: Experiment, cell: Cell, folder: Path) -> tuple[tuple[int
 
 
 def rooms(
-    experiment: Experiment, cells: list[Cell], memories: Memories, folder: Path, cache: Path, count: int
+    experiment: Experiment,
+    cells: list[Cell],
+    memories: Memories,
+    folder: Path,
+    cache: Path,
+    count: int,
+    *,
+    local: bool = True,
 ) -> list[Room]:
-    """Features that are missing, checkpoints of `count` runs at a time, weights that will be kept."""
+    """Features that are missing; and what runs leave in `folder`, where they are `local` and not in a store."""
+    features = room(cache, "features", missing_bytes(wanted_features(cells, cache)))
+    if not local:
+        return [features]
+    left = run_bytes(experiment, cells, memories, folder, count)
+    return [features, *(room(folder, what, size) for what, size in left.items())]
+
+
+def run_bytes(
+    experiment: Experiment, cells: list[Cell], memories: Memories, folder: Path, count: int
+) -> dict[str, int]:
+    """Bytes of the checkpoints of `count` runs at a time, and of weights that will be kept."""
     kept, largest = 0, 0
     for cell in cells:
         memory = memories.of(cell)
@@ -99,11 +130,7 @@ def rooms(
         kept += memory.parameters * (trials + finals)
         if left + finals:
             largest = max(largest, memory.checkpoint)
-    return [
-        room(cache, "features", missing_bytes(wanted_features(cells, cache))),
-        room(folder, "checkpoints", 2 * largest * count),  # a new one is written before the old one goes
-        room(folder, "weights", kept),
-    ]
+    return {"checkpoints": 2 * largest * count, "weights": kept}  # a new one is written before the old one goes
 
 
 def need_problems(kinds: list[Need]) -> list[RequestError]:

@@ -47,7 +47,7 @@ def preflight(
     """
     shared = [path for path in shared_folders(cells, folder, cache) if local or path != folder]
     found = cluster_problems(experiment, cells, shared) + need_problems(slots.kinds)
-    found += room_problems(rooms(experiment, cells, memories, folder, cache, slots.count))
+    found += room_problems(rooms(experiment, cells, memories, folder, cache, slots.count, local=local))
     if found:
         raise problems(found, "the sweep cannot run")
 

@@ -13,9 +13,11 @@ from urllib.parse import quote
 from hsray.errors import HsrayError, RequestError
 from hsray.runlog import read_json
 from hsray.sweep.control.lock import Driver, running_driver
+from hsray.sweep.ledger.identity import known_id
 from hsray.sweep.upkeep.findings import Finding, tree_bytes
 from hsray.sweep.upkeep.status import CELLS
 from hsray.tracking.orphans import OpenRun, close_run, nothing_there, open_runs
+from hsray.tracking.owner import Owner, place_of
 from hsray.tracking.runfolder import read_run, run_key
 
 TORN = re.compile(r"\..+\.\d+")  # what a killed process left of a file that it was writing
@@ -83,12 +85,13 @@ def _stale(folder: Path, open_trials: dict[str, set[str]]) -> Iterator[Finding]:
         "the next `hsray sweep` goes on with them",
         "of cells that are not in the experiment any more: they stay",
     )
-    for cells, what in ((current & open_trials.keys(), goes_on), (open_trials.keys() - current, stays)):
+    begun = open_trials.keys()
+    for cells, what, stay in ((current & begun, goes_on, False), (begun - current, stays, True)):
         if cells:
             count = sum(len(open_trials[cell]) for cell in cells)
             listed = ", ".join(sorted(cells)[:3]) + (", …" if len(cells) > 3 else "")
             what = f"begun and not ended: {count}; {what} ({listed})"
-            yield Finding("stale trials", folder.name, what, itself=True, sweep=folder)
+            yield Finding("stale trials", folder.name, what, itself=True, stays=stay, sweep=folder)
 
 
 def _running_in_ledger(path: Path) -> list[tuple[str, int]]:
@@ -114,7 +117,7 @@ def orphan_findings(uri: str, runs_root: Path, running: set[str]) -> Iterator[Fi
         folder = runs_root / run.experiment
         if run.experiment in running:
             continue
-        if not folder.is_dir():
+        if not folder.is_dir() or Owner(known_id(folder), place_of(folder)).is_other_than(run.owner):
             elsewhere.setdefault(run.experiment, []).append(run)
             continue
         if run.experiment not in keys:
@@ -125,7 +128,8 @@ def orphan_findings(uri: str, runs_root: Path, running: set[str]) -> Iterator[Fi
             mend=partial(close_run, client, uri, run), sweep=folder,
         )  # fmt: skip
     for name, runs in elsewhere.items():
-        what = f"{len(runs)} RUNNING in MLflow, and no folder of this sweep is here; it may run elsewhere"
+        at = f"it may run elsewhere: {runs[0].owner.at}" if runs[0].owner else "it may run elsewhere"
+        what = f"{len(runs)} RUNNING in MLflow, and their folder is not here; {at}"
         yield Finding("runs from elsewhere", name, what, told=partial(_close_all, client, uri, runs))
 
 

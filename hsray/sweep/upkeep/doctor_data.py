@@ -54,8 +54,12 @@ def _half_written(path: Path, target: Path) -> Finding:
     return Finding("half-written dataset", path.name, what, size, told=told)
 
 
-def feature_findings(data_root: Path) -> Iterator[Finding]:
-    """Features that are half-written, cannot be read, or whose data or weights are gone."""
+def feature_findings(data_root: Path, *, running: bool) -> Iterator[Finding]:
+    """Features that are half-written, cannot be read, or whose data or weights are not found from here.
+
+    An experiment may name data and weights by paths that only its sweep knows: while any is `running`, the latter are
+    not deleted.
+    """
     cache = data_root / ".features"
     kept = kept_features(cache)
     names, prints = _datasets(data_root) if kept else (set(), set())
@@ -66,7 +70,11 @@ def feature_findings(data_root: Path) -> Iterator[Finding]:
         elif one.state == "unreadable":
             what = "cannot be read"
         elif one.state == "whole" and (gone := _gone(one, cache, names, prints)):
-            what = f"{gone}: no run will read them"
+            if running:
+                what = f"{gone}; a sweep that runs now may read them"
+                yield Finding("dangling features", one.folder, what, one.bytes, itself=True, stays=True)
+                continue
+            what = f"{gone}: only runs that name it by a path from elsewhere read them"
         else:
             continue
         yield Finding("dangling features", one.folder, what, one.bytes, told=told)
@@ -76,12 +84,12 @@ def feature_findings(data_root: Path) -> Iterator[Finding]:
 
 
 def _gone(one: Kept, cache: Path, names: set[str], prints: set[str]) -> str:
-    """What of that which the features were computed from is not there any more; empty where all is."""
+    """What of that which the features were computed from is not found from here; empty where all is."""
     from hsray.strategies.weights import weights_sha256  # imports torch
 
     source: dict[str, Any] = Metadata.read(cache / one.folder).source
     if source.get("data") not in prints and one.dataset not in names:
-        return f"there is no dataset '{one.dataset}' of these contents under this data folder"
+        return f"the dataset '{one.dataset}' that they are of is not under this data folder"
     weights = source.get("weights", {})
     reference = str(weights.get("reference", ""))
     if reference in BY_ENCODER or reference.startswith(HUB) or not reference:
@@ -89,8 +97,8 @@ def _gone(one: Kept, cache: Path, names: set[str], prints: set[str]) -> str:
     try:
         same = weights_sha256(reference) == weights.get("sha256")
     except RequestError:
-        return f"the weights {reference} are not there"
-    return "" if same else f"the weights {reference} are others now"
+        return f"the file of weights {reference} is not found from this folder"
+    return "" if same else f"the file of weights {reference} is another one here"
 
 
 def _datasets(data_root: Path) -> tuple[set[str], set[str]]:

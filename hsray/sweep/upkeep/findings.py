@@ -16,8 +16,8 @@ class Finding:
 
     `mend` is safe: it deletes no data, or leftovers that nothing reads. `told` deletes data, or touches what may be
     someone else's: only on demand, by `name`. Neither: a person has to look. `itself`: nothing has to be done; it goes
-    with the next command, or may stay. `sweep` is the folder of the sweep that it concerns, which must not be running
-    meanwhile.
+    with the next command, or may stay; where it `stays` no command takes it. `sweep` is the folder of the sweep that it
+    concerns, which must not be running meanwhile.
     """
 
     kind: str
@@ -27,12 +27,13 @@ class Finding:
     mend: Callable[[], None] | None = None
     told: Callable[[], None] | None = None
     itself: bool = False
+    stays: bool = False
     sweep: Path | None = None
 
     @property
     def level(self) -> Level:
         if self.itself:
-            return "kept" if self.told else "mends itself"
+            return "kept" if self.told or self.stays else "mends itself"
         return "safe to mend" if self.mend else "asks first" if self.told else "look at it"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsray.axes import axis_name, left_out
+from hsray.digest import digest
 from hsray.experiment import Experiment
 from hsray.runlog import read_json
 from hsray.sweep.control.lock import Driver, running_driver
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hsray.sweep.cells import Cell
 
 CELLS = "cells.json"
+REDO = "redo.json"  # hsray.sweep.redo, which needs torch
 SCORE = "val/jaccard_macro"
 TAIL = 8192  # bytes of a log that hold its last epoch
 
@@ -76,15 +78,17 @@ class SweepStatus:
     redo: bool = False  # a repetition was asked for, and has not begun
 
 
-def cells_told(experiment: Experiment, cells: list[Cell]) -> list[dict[str, Any]]:
-    """What the sweep notes for those who only read its folder: its cells and how many runs each gets."""
-    seeds = experiment.final.seeds
+def cells_told(experiment: Experiment, cells: list[Cell], folder: Path) -> list[dict[str, Any]]:
+    """What the sweep notes for those who only read its folder: its cells, how many runs each gets, which repetitions
+    it knows of."""
+    seeds, known = experiment.final.seeds, _asked_for(folder)
     return [
         {
             "cell": cell.id,
             "axes": cell.axes,
             "trials": experiment.budget.trials if cell.space else 1,
             "finals": 0 if cell.searches_fraction else seeds,
+            "redo": known,
         }
         for cell in cells
     ]
@@ -106,8 +110,14 @@ def sweep_status(experiment: Experiment, runs_root: Path, driver: Driver | None 
         if driver is None and one.where == "not in the file":  # what is left of it will not be run
             for counts in (one.trials, one.finals):
                 counts.planned = counts.done + counts.failed
-    redo = _mtime(folder / "redo.json") > _mtime(folder / CELLS)
+    redo = _asked_for(folder) not in {one.get("redo") for one in read_json(folder / CELLS) or [{}]}
     return SweepStatus(experiment.name, folder, driver, stop_requested(folder), seen, cells, older, redo)
+
+
+def _asked_for(folder: Path) -> str | None:
+    """A hash of the repetitions asked for; None where none was. A copy of the folder may have other times."""
+    path = folder / REDO
+    return digest(path.read_text("utf-8", errors="replace")) if path.exists() else None
 
 
 def _told(experiment: Experiment, folder: Path) -> list[CellStatus]:

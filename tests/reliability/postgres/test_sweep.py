@@ -27,7 +27,7 @@ Make = Callable[[str], str]
 @contextmanager
 def scene(folder: Path, database: Make) -> Iterator[Scene]:
     ledger = database("ledger")
-    made = Scene(folder, "one", database("mlflow"), {"HSRAY_LEDGER": ledger})
+    made = Scene(folder, "one", database("mlflow"), environment={"HSRAY_LEDGER": ledger})
     try:
         yield made
     finally:
