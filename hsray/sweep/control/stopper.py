@@ -54,8 +54,10 @@ class Stopper:
     def __enter__(self) -> Stopper:
         if self.signals:
             self._writer.setblocking(False)
+            os.register_at_fork(after_in_child=_hear_nothing)
             self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
             self._before[GIVE_UP] = signal.signal(GIVE_UP, self._interrupt)
+            self._hook_before, sys.unraisablehook = sys.unraisablehook, self._swallowed
             os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Tune's would end its loop, and runs with it
             self.take_over()
             self._thread.start()
@@ -68,6 +70,7 @@ class Stopper:
             if self.signum is not None:
                 self._end_all_below()
             signal.set_wakeup_fd(self._wakeup_before)
+            sys.unraisablehook = self._hook_before
             for signum, handler in self._before.items():
                 signal.signal(signum, handler)
         self._reader.close()
@@ -121,6 +124,13 @@ class Stopper:
             self._interrupted = True
             raise KeyboardInterrupt
 
+    def _swallowed(self, found: Any) -> None:
+        """An interrupt that fell into a callback of the interpreter (after a fork) is lost there: it comes again."""
+        if found.exc_type is not KeyboardInterrupt:
+            self._hook_before(found)
+            return
+        self._interrupted, self._give_up_at = False, time.monotonic() + TICK_S
+
     def _watch(self) -> None:
         while not self._closed:
             ready, _, _ = select.select([self._reader], [], [], TICK_S)
@@ -155,3 +165,9 @@ class Stopper:
     def _end_all_below(self) -> None:
         """A Ray that was interrupted while it started; workers of one that has shut down, which take their time."""
         kill(descendants() + self._below)
+
+
+def _hear_nothing() -> None:
+    """A child that has just been forked gets Ctrl-C as well, and would tell of it by the descriptor it inherited."""
+    with suppress(ValueError):  # not its main thread
+        signal.set_wakeup_fd(-1)
