@@ -18,7 +18,7 @@ import psutil
 
 from tests.reliability.disk import SmallDisk
 from tests.reliability.raylets import Raylets
-from tests.reliability.scene import Command, Scene, title
+from tests.reliability.scene import Command, Scene
 from tests.reliability.watch import Watch
 from tests.tracking.stores import Server
 
@@ -63,9 +63,7 @@ class Stage:
     def gone(self) -> None:
         """Wait for every process of a command that was killed."""
         patience = DIES_WITHIN_S * busy()
-        for process in self.command.survivors(patience):
-            if "Agent" in title(process):
-                continue  # Ray's own look for the dead head for a minute; the scene's end asks for them again
+        for process in self.command.survivors(patience, agents=False):  # the scene's end asks for those
             self.complain(f"{process} outlived the killed driver by {patience:.0f} s")
             process.kill()
 

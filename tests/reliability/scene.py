@@ -94,10 +94,17 @@ class Command:
                 self.look()
         return None
 
-    def survivors(self, patience: float) -> list[psutil.Process]:
-        """Processes of its family that are still there after so many seconds; dead ones do not wait to be asked for."""
+    def survivors(self, patience: float, *, agents: bool = True) -> list[psutil.Process]:
+        """Processes of its family that are still there after so many seconds, with or without Ray's agents.
+
+        Those look for a dead head for a minute before they end.
+        """
+
+        def there(one: psutil.Process) -> bool:
+            return _alive(one) and (agents or "Agent" not in title(one))
+
         end = time.monotonic() + patience
-        while (left := [one for one in self.family if _alive(one)]) and time.monotonic() < end:
+        while (left := [one for one in self.family if there(one)]) and time.monotonic() < end:
             time.sleep(0.1)
         return left
 

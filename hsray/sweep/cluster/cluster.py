@@ -16,7 +16,7 @@ from hsray.errors import RequestError
 from hsray.experiment import Resources
 from hsray.sweep.cluster.head import leave, watching_head
 from hsray.sweep.cluster.localray import start_local_ray
-from hsray.sweep.cluster.needs import DRIVER_CPU, Need, Node, need, needs, room
+from hsray.sweep.cluster.needs import Need, Node, need, needs, room
 from hsray.sweep.cluster.orphans import free_orphans
 
 REACH_SECONDS = 10.0
@@ -156,6 +156,3 @@ def _listed(node: Node, kind: Need) -> str:
     have = [f"{node.resources.get('CPU', 0):g} CPU", f"{node.resources.get('GPU', 0):g} GPU"]
     have += [f"{node.resources.get(name, 0):g} {name}" for name, _ in kind.custom]
     return ", ".join(have + [f"{key}: {node.labels.get(key, 'none')}" for key, _ in kind.labels])
-
-
-__all__ = ["DRIVER_CPU", "Need", "Node", "Slots", "alive_nodes", "cluster"]
