@@ -76,7 +76,7 @@ class Command:
 
     def titled(self, *titles: str) -> list[psutil.Process]:
         """Those of its processes whose title holds one of these words."""
-        return [process for process in self.look() if any(title in title(process) for title in titles)]
+        return [process for process in self.look() if any(word in title(process) for word in titles)]
 
     def signal(self, number: signal.Signals, *, group: bool = False) -> None:
         """To the driver, or to its whole process group as a terminal does on Ctrl-C."""
