@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from hsray.errors import MachineFault
 
-EPOCHS = "epochs.jsonl"
+SPEC, EPOCHS, RESULT = "spec.json", "epochs.jsonl", "result.json"
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 

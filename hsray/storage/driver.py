@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from hsray.errors import HsrayError, MachineFault
-from hsray.runlog import keep_epochs, read_epochs, write_atomically, writing
+from hsray.runlog import RESULT, keep_epochs, read_epochs, write_atomically, writing
 from hsray.storage.address import drivers_folder, is_remote
 from hsray.storage.claim import BEAT_S, Claim
 from hsray.storage.formats import FORMAT, read_object
@@ -67,11 +67,11 @@ class StoredHome(Home):
         self._epochs[run] = epoch
 
     def ended(self, run: Path) -> None:
-        if not (run / "result.json").exists():
+        if not (run / RESULT).exists():
             name = self._name(run)
             # The result first: once it is there, the log is complete.
-            fetch(self.store, {f"{name}/result.json": run / "result.json"})
-            if (run / "result.json").exists():
+            fetch(self.store, {f"{name}/{RESULT}": run / RESULT})
+            if (run / RESULT).exists():
                 fetch(self.store, {f"{name}/{LOG}": run / LOG})
 
     def decided(self, run: Path) -> None:

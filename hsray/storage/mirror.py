@@ -6,10 +6,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hsray.runlog import write_atomically
+from hsray.runlog import EPOCHS, RESULT, write_atomically
 from hsray.storage.store import Store
 
-LOG, RESULT = "epochs.jsonl", "result.json"
+LOG = EPOCHS
 NEVER = ("previous.pt",)  # a second checkpoint is for a file that is not whole; an object is
 AT_ONCE = 8  # requests
 State = tuple[int, int, int]

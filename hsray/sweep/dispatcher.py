@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hsray.experiment import Experiment
-from hsray.runlog import read_epochs, write_json, write_json_once
+from hsray.runlog import RESULT, read_epochs, write_json, write_json_once
 from hsray.sweep.cells import Cell
 from hsray.sweep.control.stopping import stop_requested
 from hsray.sweep.jobs import Job, final_job, trial_folder, trial_job, trial_number, write_spec
@@ -143,10 +143,10 @@ class Dispatcher:
         }  # fmt: skip
         if tried := retries(job.folder):
             result["retries"] = tried
-        write_json_once(job.folder / "result.json", result)
+        write_json_once(job.folder / RESULT, result)
         if (job.result or {}).get("state") == "COMPLETE":
             # Several workers ran ahead; what the bracket stops must not depend on who was faster.
-            write_json(job.folder / "result.json", result)
+            write_json(job.folder / RESULT, result)
         return True
 
     def fault(self, job: Job, reason: str) -> None:

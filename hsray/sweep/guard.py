@@ -9,7 +9,7 @@ from typing import Any
 
 from hsray.datasets.samples import Shard
 from hsray.errors import HsrayError, MachineFault, RunStopped
-from hsray.runlog import read_epochs, write_atomically, write_json_once
+from hsray.runlog import RESULT, read_epochs, write_atomically, write_json_once
 from hsray.sweep.jobs import Job
 from hsray.training.faults import lost_a_peer
 from hsray.training.memory import retries
@@ -66,7 +66,7 @@ def _leave(job: Job, result: dict[str, Any], tell: Callable[[str], None]) -> Non
     try:
         if result["state"] == "FAILED" and job.result is None:
             write_atomically(job.folder / "error.txt", traceback.format_exc().encode())
-        write_json_once(job.folder / "result.json", result)
+        write_json_once(job.folder / RESULT, result)
     except MachineFault as fault:
         tell(str(fault))
         raise

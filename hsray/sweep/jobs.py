@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from hsray.errors import HsrayError
-from hsray.runlog import read_json, write_json, writing
+from hsray.runlog import RESULT, read_json, write_json, writing
 from hsray.strategies.provenance import contamination
 from hsray.sweep.cells import Cell, suffix
 from hsray.training import RunConfig
@@ -36,7 +36,7 @@ class Job(BaseModel):
     @property
     def result(self) -> dict[str, Any] | None:
         """What the run left when it ended; None while it has not. Raises HsrayError where the file is damaged."""
-        path = self.folder / "result.json"
+        path = self.folder / RESULT
         try:
             return read_json(path)
         except ValueError as error:

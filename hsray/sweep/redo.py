@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hsray.errors import RequestError
-from hsray.runlog import read_json, write_json
+from hsray.runlog import RESULT, read_json, write_json
 from hsray.sweep.cells import Cell
 from hsray.sweep.jobs import final_folders
 from hsray.training import checkpoint
@@ -101,7 +101,7 @@ def superseded_checkpoints(cell: Cell, sweep_folder: Path) -> Iterator[Path]:
             runs += final_folders(replace(cell, final_attempts={seed: attempt}), seed, sweep_folder)
     for run in runs:
         for name in (checkpoint.NAME, checkpoint.PREVIOUS):
-            if (run / name).exists() or not (run / "result.json").exists():
+            if (run / name).exists() or not (run / RESULT).exists():
                 yield run / name
 
 

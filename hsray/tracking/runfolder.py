@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hsray.errors import HsrayError
-from hsray.runlog import read_epochs
-
-RESULT = "result.json"
+from hsray.runlog import RESULT, read_epochs
 
 
 @dataclass(frozen=True)

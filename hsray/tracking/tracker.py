@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsray.errors import HsrayError, RequestError
+from hsray.runlog import RESULT
 from hsray.tracking.client import all_runs, answering, brief, open_client, redacted
 from hsray.tracking.delivery import files_to_send
 from hsray.tracking.owner import Owner
-from hsray.tracking.runfolder import RESULT, read_run, run_folders
+from hsray.tracking.runfolder import read_run, run_folders
 from hsray.tracking.runs import ExperimentRuns
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hsray.experiment import Caps
-from hsray.runlog import read_epochs, read_json
+from hsray.runlog import RESULT, read_epochs, read_json
 from hsray.sweep.jobs import Job
 
 PATIENCE_S = 60.0  # that runs get to save when a cap is reached
@@ -44,7 +44,7 @@ class CapsWatch:
         for spec in self.folder.glob("cells/*/*/spec.json"):
             folder = spec.parent
             try:
-                if folder not in self._ended and (result := read_json(folder / "result.json")) is not None:
+                if folder not in self._ended and (result := read_json(folder / RESULT)) is not None:
                     self._ended[folder] = result["metrics"].get("cost/device_seconds", 0.0)
                 ended = self._ended.get(folder)
                 total += _so_far(folder, running=folder in live) if ended is None else ended

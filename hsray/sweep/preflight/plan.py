@@ -11,6 +11,7 @@ import torch
 
 from hsray.errors import RequestError
 from hsray.experiment import Experiment
+from hsray.runlog import RESULT
 from hsray.sweep.cells import Cell
 from hsray.sweep.cluster.needs import Need, Node
 from hsray.sweep.jobs import final_folders
@@ -96,7 +97,7 @@ def runs_of(experiment: Experiment, cell: Cell, folder: Path) -> tuple[tuple[int
     """Trials and finals of a cell, each as (ended, planned)."""
     trials = len(list(cell.folder(folder).glob("trial-*/result.json")))
     seeds = range(0 if cell.searches_fraction else experiment.final.seeds)
-    finals = [any((run / "result.json").exists() for run in final_folders(cell, seed, folder)) for seed in seeds]
+    finals = [any((run / RESULT).exists() for run in final_folders(cell, seed, folder)) for seed in seeds]
     return (trials, max(trials, experiment.budget.trials if cell.space else 1)), (sum(finals), len(seeds))
 
 
