@@ -77,6 +77,8 @@ def _content(path: Path, fields: tuple[str, ...]) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise HsrayError(f"a run's folder cannot be read: {error}", where=str(path)) from None
+    if not isinstance(content, dict):
+        raise HsrayError("a run's folder cannot be read: this is no JSON object", where=str(path))
     missing = [field for field in fields if field not in content]
     if missing:
         raise HsrayError(f"a run's folder cannot be read: no {', '.join(missing)}", where=str(path))
