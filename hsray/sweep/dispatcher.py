@@ -60,9 +60,9 @@ class Dispatcher:
     """Hands out jobs and takes what comes back.
 
     `changed(folder)` is called when a run has something new to record, `chosen({cell: keys})` when a cell's trials have
-    ended and it is known which finals count; `discard(file)` deletes a file that is of no more use. Once the sweep is
-    asked to stop, nothing more is handed out, and runs that end without a result are `interrupted`. Else they are
-    `lost`. Both stay open: the same command goes on with them.
+    ended and it is known which finals count; `tell(line)` tells people something, `discard(file)` deletes a file that
+    is of no more use. Once the sweep is asked to stop, nothing more is handed out, and runs that end without a result
+    are `interrupted`. Else they are `lost`. Both stay open: the same command goes on with them.
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class Dispatcher:
         cache: Path,
         changed: Callable[[Path], None] = lambda folder: None,
         chosen: Callable[[dict[str, list[str]]], None] = lambda finals: None,
-        say: Callable[[str], None] = lambda line: None,
+        tell: Callable[[str], None] = lambda line: None,
         discard: Callable[[Path], None] = lambda file: file.unlink(missing_ok=True),
     ) -> None:
         self.experiment, self.folder, self.cache = experiment, folder, cache
-        self.changed, self.chosen, self.discard = changed, chosen, discard
-        self.ledger = open_ledger(folder, say, doubts(cells, folder))
+        self.changed, self.chosen, self.tell, self.discard = changed, chosen, tell, discard
+        self.ledger = open_ledger(folder, tell, doubts(cells, folder))
         self.cells = {cell.id: CellState(CellStudy(cell, self.ledger, experiment.budget)) for cell in cells}
         self.ledger.say_what_was_recovered()
         self._supersede(cells)

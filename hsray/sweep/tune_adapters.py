@@ -42,11 +42,12 @@ class JobSearcher(_StaysHere, Searcher):
         self.jobs: dict[str, Job] = {}
         self.needs: dict[str, Need] = {}
         self._kinds = list(slots.kinds)
+        self._waits = False  # a run waits for a node that is not there
         self._need_of = {name: slots.need(state.study.cell.resources) for name, state in dispatcher.cells.items()}
 
     def suggest(self, trial_id: str) -> Any:
         live = list(self.needs.values())
-        self.slots.nodes()  # also where all slots are taken: it notices what has gone
+        self._say_what_waits(live)  # also where all slots are taken: it notices what has gone
         for need in self._kinds:
             # Where nothing runs there is nothing to wait for but a node: what is asked for makes Ray look for one.
             if live and not self.slots.room(live, need):
@@ -60,6 +61,13 @@ class JobSearcher(_StaysHere, Searcher):
                 told = {"job": job.model_dump_json(), "need": need.model_dump_json(), "storage": self.storage}
                 return told | ({"store": self.home.ticket} if self.home.ticket else {})
         return None if live else Searcher.FINISHED
+
+    def _say_what_waits(self, live: list[Need]) -> None:
+        missing = self.slots.missing(live)
+        if (missing is not None) != self._waits:
+            self._waits = missing is not None
+            waiting = f"a run waits for a node: {missing}. Start one, or stop with Ctrl-C"
+            self.dispatcher.tell(waiting if missing else "a node has come: the run that waited goes on")
 
     def _is_of(self, need: Need, cell: Cell) -> bool:
         return self._need_of[cell.id] == need

@@ -39,7 +39,7 @@ class Swept:
     def opened(self, folder: Path, trials: int = 13) -> tuple[Dispatcher, list[str]]:
         said: list[str] = []
         more = tuned(budget={**self.experiment.budget.model_dump(), "trials": trials})
-        return Dispatcher(more, self.cells, folder, folder, say=said.append), said
+        return Dispatcher(more, self.cells, folder, folder, tell=said.append), said
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,14 @@ class Slots:
             return False
         return room(self.nodes(), live, wanted) > 0
 
+    def missing(self, live: Collection[Need]) -> str | None:
+        """Which run under way no node can hold even alone, and what the nodes have; None where all can run."""
+        for kind in sorted(set(live), key=str):
+            if room(self.nodes(), [], kind) < 1:
+                listed = "; ".join(_listed(node, kind) for node in self.nodes()) or "none"
+                return f"it needs {kind}; the nodes have {listed}"
+        return None
+
     def nodes(self) -> list[Node]:
         """The nodes that are alive, a few seconds old at most."""
         if time.monotonic() - self._looked > LOOK_SECONDS:

@@ -31,6 +31,20 @@ def test_a_node_is_lost_and_another_joins(tmp_path: Path) -> None:
         until(lambda: cluster.available().get("CPU") == 2, what="all cores free again")
 
 
+def test_a_run_that_no_node_can_hold_says_what_it_waits_for(tmp_path: Path) -> None:
+    with Raylets(1, env=SETTINGS) as cluster:
+        only = cluster.add(2, env=SETTINGS)
+        sweep = Sweep(tmp_path, cluster, budget={"trials": 2, "epochs": 8, "halving": False}, resources={"cpus": 2})
+        sweep.start()
+        until(lambda: sweep.goes_on() and busy(only) and any(sweep.epochs().values()), what="work on the node")
+        only.kill()
+        until(lambda: "a run waits for a node: it needs 1 worker × (2 CPU, 0 GPU)" in sweep.said, what="the word")
+        cluster.add(2, env=SETTINGS)
+        assert sweep.wait() == 0, sweep.said
+        assert "a node has come" in sweep.said
+        sweep.check(2)
+
+
 def test_a_trial_is_lost_more_often_than_three_times(tmp_path: Path) -> None:
     with Raylets(1, env=SETTINGS) as cluster:
         sweep = Sweep(tmp_path, cluster, budget={"trials": 1, "epochs": 40, "patience": None}, search={})

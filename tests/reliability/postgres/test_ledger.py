@@ -85,7 +85,7 @@ def test_the_server_crashes_and_comes_back(
     url = database("ledger")
     monkeypatch.setenv(VARIABLE, url)
     said: list[str] = []
-    dispatcher = Dispatcher(undisturbed.experiment, undisturbed.cells, folder, folder, say=said.append)
+    dispatcher = Dispatcher(undisturbed.experiment, undisturbed.cells, folder, folder, tell=said.append)
     for count in range(100):
         if count in (2, 6, 11):
             postgres.stop()
