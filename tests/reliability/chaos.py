@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="draws faults and instants")
     parser.add_argument("--faults", help=f"only these, separated by commas, of: {', '.join(FAULTS)}")
     parser.add_argument("--only", type=int, metavar="K", help="of all sweeps only number K")
+    parser.add_argument("--first", type=int, default=1, metavar="K", help="go on at number K: each draws for itself")
     parser.add_argument("--jobs", type=int, default=1, help="sweeps at a time")
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     parser.add_argument("--keep", type=Path, help="a folder that takes the folders of sweeps that went wrong")
@@ -46,9 +47,9 @@ def main() -> int:
         left_out = [name for name in names if FAULTS[name].disk]
         names = [name for name in names if name not in left_out]
         _say(f"left out, as only root may mount a small file system: {', '.join(left_out) or 'nothing'}")
-    drawn = list(enumerate(draw(names, arguments.count, arguments.seed), 1))
+    drawn = list(enumerate(draw(names, arguments.count, arguments.seed), 1))[arguments.first - 1 :]
     if arguments.only:
-        drawn = [drawn[arguments.only - 1]]
+        drawn = [sweep for sweep in drawn if sweep[0] == arguments.only]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # sweeps would inherit that a background job ignores it
     load, started = os.getloadavg()[0], time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hsray-chaos-") as scratch:
