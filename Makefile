@@ -9,7 +9,7 @@ SEED ?= 0
 TESTS ?= tests/reliability
 JOBS ?= 2
 
-.PHONY: chaos fuzz infra-check reliability demo test smoke geo check bench schema lock clean
+.PHONY: browser chaos fuzz infra-check leaderboard-bench reliability demo test smoke geo check bench schema lock clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)  ## compare three ways of transfer on a real scene
@@ -34,9 +34,12 @@ geo: $(READY)  ## the extra for Earth-observation encoders
 fuzz: $(READY)  ## every reader under broken and hostile files, 1,000 each (FUZZ_EXAMPLES=…)
 	$(BIN)/python -m pytest tests/fuzz
 
+browser: $(READY)  ## the report and the dashboard in a real Chromium, which must be installed
+	$(BIN)/python -m pytest tests/browser
+
 check: $(READY)  ## style and types
-	$(BIN)/ruff check hsray tests
-	$(BIN)/ruff format --check hsray tests
+	$(BIN)/ruff check hsray tests dashboards
+	$(BIN)/ruff format --check hsray tests dashboards
 	$(BIN)/mypy
 
 infra-check: $(READY)  ## the files in infra/ and dashboards/, checked by the tools of their kinds and run where they can be
@@ -52,6 +55,9 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+leaderboard-bench: $(READY)  ## 100,000 simulated runs: mirror, table and dashboard against MLflow's own search
+	$(BIN)/python -m tests.benchmarks.leaderboard
 
 schema: $(READY)  ## publish the schema of experiment files
 	$(BIN)/python -c 'import json; from hsray.experiment import Experiment; print(json.dumps(Experiment.model_json_schema(), indent=1))' > experiments/schema.json

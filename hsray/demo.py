@@ -36,7 +36,7 @@ def run_demo(data: Path, runs: Path, uri: str, picture: Path, *, quick: bool) ->
         figure(experiment.name, uri, picture)
         print(f"\npicture:       {picture}")
 
-    finish(result, uri, show)
+    finish(result, uri, show, report=True)
 
 
 def reduced(experiment: Experiment) -> Experiment:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from hsray.leaderboard import load, recompute, table
+from hsray.leaderboard import recompute, table
+from hsray.leaderboard.runs import load
 from hsray.scores import METRICS
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("HSRAY_REPORT", "0")  # sweeps write no report: seconds each; tests of the report say so
 
 
 @pytest.fixture(scope="session")

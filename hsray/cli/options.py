@@ -34,9 +34,16 @@ RunsOrStore = Annotated[
     typer.Option("--runs", envvar="HSRAY_RUNS", help="Folder of sweeps, or a store that all nodes reach: s3://…"),
 ]
 Uri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow: a server or a store.")]
+Uris = Annotated[
+    list[str],
+    typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow: a server or a store. May be repeated."),
+]
+MirrorFolder = Annotated[
+    Path, typer.Option("--mirror", envvar="HSRAY_MIRROR", help="Folder of the mirror: MLflow's runs in Parquet.")
+]
 Experiment = Annotated[Path, typer.Argument(help="YAML file of the experiment.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The file's smoke variant: a tiny budget, to see that all works.")]
-DATA, RUNS, URI = Path("data"), Path("runs"), "sqlite:///mlflow.db"
+DATA, RUNS, URI, MIRROR = Path("data"), Path("runs"), "sqlite:///mlflow.db", Path("mirror")
 
 
 class Format(StrEnum):
@@ -44,6 +51,29 @@ class Format(StrEnum):
     json = "json"
     csv = "csv"
     markdown = "markdown"
+
+
+class SheetFormat(StrEnum):
+    table = "table"
+    json = "json"
+    csv = "csv"
+    parquet = "parquet"
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
+
+
+class Metric(StrEnum):
+    accuracy_micro = "accuracy_micro"
+    accuracy_macro = "accuracy_macro"
+    f1_macro = "f1_macro"
+    jaccard_macro = "jaccard_macro"
+
+
+class Over(StrEnum):
+    seeds = "seeds"
+    images = "images"
+    both = "both"
 
 
 class Short(StrEnum):

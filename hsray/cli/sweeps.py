@@ -50,6 +50,9 @@ def sweep(
     runs: RunsOrStore = str(RUNS),
     tracking_uri: Uri = URI,
     smoke: Smoke = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", envvar="HSRAY_REPORT", help="Write report.html at the end.")
+    ] = True,
 ) -> None:
     """Run an experiment: tune every cell, train the winners under each seed. The same command again goes on.
 
@@ -60,7 +63,7 @@ def sweep(
     """
     from hsray.commands.sweeps import run_sweep
 
-    run_sweep(experiment, data, runs, tracking_uri, smoke=smoke)
+    run_sweep(experiment, data, runs, tracking_uri, smoke=smoke, report=report)
 
 
 @app.command()

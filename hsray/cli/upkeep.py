@@ -1,4 +1,4 @@
-"""Commands that look after sweeps: status, doctor."""
+"""Commands that look after sweeps: status, dashboard, doctor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from hsray.cli.app import app
-from hsray.cli.options import DATA, RUNS, TABLE, URI, Data, Runs, RunsOrStore, ShortFormat, Smoke, Uri
+from hsray.cli.options import (
+    DATA,
+    MIRROR,
+    RUNS,
+    TABLE,
+    URI,
+    Data,
+    MirrorFolder,
+    Runs,
+    RunsOrStore,
+    ShortFormat,
+    Smoke,
+    Uri,
+)
 
 
 @app.command()
@@ -25,6 +38,34 @@ def status(
     from hsray.commands.status import print_status
 
     print_status(experiment, runs, smoke=smoke, format=format.value)
+
+
+@app.command()
+def dashboard(
+    mirror: MirrorFolder = MIRROR,
+    runs: Runs = RUNS,
+    data: Data = DATA,
+    tracking_uri: Uri = URI,
+    host: Annotated[str, typer.Option(help="Address to listen on; another than loopback is open to others.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Else the first free one from 8501 on.")] = None,
+    ray: Annotated[
+        str, typer.Option("--ray", envvar="RAY_API_SERVER_ADDRESS", help="Ray's dashboard, to link to.")
+    ] = "",
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser of this machine.")] = True,
+) -> None:
+    """Show sweeps as they run, the leaderboard, comparisons and predictions in the browser. Read only.
+
+    Sign-in (OpenID Connect) is set up in `.streamlit/secrets.toml`, section `[auth]`, as Streamlit has it.
+
+    Examples: `hsray dashboard` · `hsray dashboard --tracking-uri http://mlflow:5000 --runs /shared/runs --no-open`
+    """
+    from hsray.commands.dashboard import serve
+    from hsray.dashboards.settings import Settings
+
+    settings = Settings(str(mirror), str(runs), str(data), tracking_uri, ray)
+    serve(settings, host, port, open_browser=open_)
 
 
 @app.command()

@@ -14,11 +14,11 @@ from rich.table import Table
 from hsray.commands.console import out
 from hsray.errors import RequestError
 from hsray.experiment import load_experiment
+from hsray.sweep.upkeep.words import STATES, ago, total
 
 if TYPE_CHECKING:
     from hsray.sweep.upkeep.status import CellStatus, Counts, SweepStatus
 
-STATES = ("done", "running", "failed", "open", "missing")
 WIDE = 110
 
 
@@ -73,7 +73,7 @@ def _table(status: SweepStatus, *, wide: bool) -> Table:
         best = "–" if one.best is None else f"{100 * one.best:.1f} %"
         table.add_row(name + note, *_cells(one.trials, used["trials"]), *_cells(one.finals, used["finals"]), best)
     if len(status.cells) > 1:
-        totals = [text for kind, counts in rows.items() for text in _cells(_sum(counts), used[kind])]
+        totals = [text for kind, counts in rows.items() for text in _cells(total(counts), used[kind])]
         table.add_row("all", *totals, "", style="bold")
     return table
 
@@ -86,11 +86,6 @@ def _cells(counts: Counts, states: list[str]) -> list[str]:
         text = f"{number}/{counts.planned}" if state == "done" else str(number or "·")
         shown.append(f"[{styles[state]}]{text}[/]" if number and state in styles else text)
     return shown
-
-
-def _sum(kind: list[Counts]) -> Counts:
-    names = ("planned", "done", "running", "failed", "open")
-    return type(kind[0])(**{name: sum(getattr(counts, name) for counts in kind) for name in names})
 
 
 def _lines(status: SweepStatus, where: str) -> list[str]:
@@ -108,31 +103,18 @@ def _lines(status: SweepStatus, where: str) -> list[str]:
     else:
         lines.append(f"not begun: there is nothing at {escape(where)}")
     if status.seen:
-        lines.append(f"last sign of life: {_ago(now - status.seen)} ago")
+        lines.append(f"last sign of life: {ago(now - status.seen)} ago")
     for one in status.cells:
         for run in one.live:
             of = f" of {run.epochs}" if run.epochs else ""
             score = "" if run.score is None else f", {100 * run.score:.1f} %"
             cell = "  ".join(map(str, one.axes.values()))
-            lines.append(f"  {escape(cell)}  {run.name}: epoch {run.epoch}{of}{score}, seen {_ago(now - run.seen)} ago")
+            lines.append(f"  {escape(cell)}  {run.name}: epoch {run.epoch}{of}{score}, seen {ago(now - run.seen)} ago")
     if status.redo:
         lines.append("a repetition was asked for: `hsray sweep` begins it")
     if status.older:
         lines.append(f"beside these: {status.older} runs of earlier definitions or attempts, which do not count")
     return lines
-
-
-def _ago(seconds: float) -> str:
-    if seconds < 120:
-        return f"{max(0, seconds):.0f} s"
-    minutes = seconds / 60
-    return (
-        f"{minutes:.0f} min"
-        if minutes < 120
-        else f"{minutes / 60:.0f} h"
-        if minutes < 2880
-        else f"{minutes / 1440:.0f} days"
-    )
 
 
 def _as_json(status: SweepStatus, where: str) -> dict:

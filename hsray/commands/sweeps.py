@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hsray.sweep.run import SweepResult
 
 
-def run_sweep(experiment: Path, data: Path, runs: str, uri: str, *, smoke: bool) -> None:
+def run_sweep(experiment: Path, data: Path, runs: str, uri: str, *, smoke: bool, report: bool = True) -> None:
     from hsray.experiment import load_experiment
 
     loaded = load_experiment(experiment, smoke=smoke)
@@ -28,7 +28,7 @@ def run_sweep(experiment: Path, data: Path, runs: str, uri: str, *, smoke: bool)
         loaded, data_root=data, runs_root=runs, tracking_uri=uri, where=str(experiment), view=LiveView(err),
         signals=True,
     )  # fmt: skip
-    finish(result, uri, lambda: print_table(loaded.name, uri, "table"))
+    finish(result, uri, lambda: print_table(loaded.name, uri, "table"), report=report)
 
 
 def redo_runs(
@@ -59,8 +59,12 @@ def redo_runs(
     err.print("What was there stays where it is; MLflow marks it superseded then, and no table counts it.")
 
 
-def finish(result: SweepResult, uri: str, show: Callable[[], None]) -> None:
-    """Say what failed, show the table, say where the runs are. Raises HsrayError where MLflow has not got them all."""
+def finish(result: SweepResult, uri: str, show: Callable[[], None], *, report: bool) -> None:
+    """Say what failed, show the table, write the report, say where the runs are.
+
+    Raises:
+        HsrayError: MLflow has not got all of them.
+    """
     from hsray.tracking.client import redacted
 
     for cell, reasons in result.failures.items():
@@ -74,5 +78,9 @@ def finish(result: SweepResult, uri: str, show: Callable[[], None]) -> None:
             do="run the same command again when it answers; nothing is trained twice",
         )
     show()
+    if report:
+        from hsray.commands.report import keep_report
+
+        keep_report(result.experiment, result.folder, uri)
     served = uri.startswith(("http://", "https://"))
     print(f"\nsee the runs:  {redacted(uri) if served else f'mlflow ui --backend-store-uri {redacted(uri)}'}")

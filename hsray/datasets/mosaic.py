@@ -41,10 +41,7 @@ def mosaic(store: CubeStore, split: str, predictions: dict[str, np.ndarray]) -> 
         image, predicted_HW = next(iter(predictions.items()))
         labels_HW = np.asarray(store.labels_HW(split, image))
         return Mosaic(_rgb([store.cube_HWC(split, image)], store)[0], labels_HW, predicted_HW)
-    places = {(name, s): _BLOCK.match(name) for s in SPLITS for name in store.images(s)}
-    grid = {key: (int(match[1]), int(match[2])) for key, match in places.items() if match}
-    rows = _offsets({row: store.shape_HWC(s, name)[0] for (name, s), (row, _) in grid.items()})
-    columns = _offsets({column: store.shape_HWC(s, name)[1] for (name, s), (_, column) in grid.items()})
+    grid, rows, columns = _grid(store)
     size = rows[-1], columns[-1]
     labels_HW = np.full(size, store.ignore_id)
     prediction_HW = np.full(size, store.ignore_id)
@@ -58,6 +55,35 @@ def mosaic(store: CubeStore, split: str, predictions: dict[str, np.ndarray]) -> 
             labels_HW[area] = store.labels_HW(s, name)
             prediction_HW[area] = predictions[name]
     return Mosaic(rgb_HW3, labels_HW, prediction_HW)
+
+
+def pixel_of(store: CubeStore, row: int, column: int) -> tuple[str, str, int, int] | None:
+    """Whose pixel a place in the picture of a final's predictions is: split, image, and its row and column there.
+
+    None where there is nothing: a block without data, or a place outside.
+    """
+    shown = shown_images(store)
+    if not shown:
+        return None
+    if not _BLOCK.match(shown[0]):
+        height, width = store.shape_HWC("test", shown[0])[:2]
+        return ("test", shown[0], row, column) if 0 <= row < height and 0 <= column < width else None
+    grid, rows, columns = _grid(store)
+    for (name, split), (block_row, block_column) in grid.items():
+        height, width = store.shape_HWC(split, name)[:2]
+        y, x = row - int(rows[block_row]), column - int(columns[block_column])
+        if 0 <= y < height and 0 <= x < width:
+            return split, name, y, x
+    return None
+
+
+def _grid(store: CubeStore) -> tuple[dict[tuple[str, str], tuple[int, int]], np.ndarray, np.ndarray]:
+    """Row and column of blocks by (image, split), and where each row and column starts."""
+    places = {(name, s): _BLOCK.match(name) for s in SPLITS for name in store.images(s)}
+    grid = {key: (int(match[1]), int(match[2])) for key, match in places.items() if match}
+    rows = _offsets({row: store.shape_HWC(s, name)[0] for (name, s), (row, _) in grid.items()})
+    columns = _offsets({column: store.shape_HWC(s, name)[1] for (name, s), (_, column) in grid.items()})
+    return grid, rows, columns
 
 
 def _offsets(sizes: dict[int, int]) -> np.ndarray:

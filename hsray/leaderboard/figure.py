@@ -42,10 +42,11 @@ class Shown:
     score: float
 
 
-def figure(experiment: str, uri: str, path: Path) -> None:
+def figure(experiment: str, uri: str, path: Path, runs: pl.DataFrame | None = None) -> None:
     """Draw mean Jaccard by fraction with its intervals, and the predictions of one final of every strategy, as PNG.
 
-    Of several datasets the first is drawn. Predictions are those of the lowest seed at the largest fraction.
+    Of several datasets the first is drawn. Predictions are those of the lowest seed at the largest fraction. `runs`:
+    those that are looked at, all of the experiment unless given.
 
     Raises:
         RequestError: MLflow does not answer, has no such experiment, or there is no final to draw.
@@ -53,7 +54,7 @@ def figure(experiment: str, uri: str, path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    runs = load(experiment, uri)
+    runs = load(experiment, uri) if runs is None else runs
     board = table(runs)
     if not len(board.rows):
         raise RequestError(
@@ -97,9 +98,10 @@ def _draw_scores(axes: Axes, rows: pl.DataFrame, dataset: str, numbers: dict[str
         shift = (number - (len(numbers) - 1) / 2) * 0.035
         x = [places[label] + shift for label in of_strategy["fraction"]]
         y = of_strategy["jaccard_macro"].to_list()
-        low = [end if end is not None else mean for end, mean in zip(of_strategy["jaccard_macro_low"], y, strict=True)]
+        ends_of = [pl.col(f"jaccard_macro_{end}").fill_null(pl.col("jaccard_macro")) for end in ("low", "high")]
+        low, high = (end.to_numpy() for end in of_strategy.select(ends_of))
         axes.errorbar(
-            x, y, yerr=[np.subtract(y, low)] * 2, color=COLOURS[number], marker=MARKERS[number], markersize=6,
+            x, y, yerr=[y - low, high - y], color=COLOURS[number], marker=MARKERS[number], markersize=6,
             linewidth=1.8, elinewidth=1.1, capsize=3, markeredgecolor="white", markeredgewidth=0.8,
         )  # fmt: skip
         ends.append((x[-1], y[-1], strategy, COLOURS[number]))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from hsray.errors import HsrayError
+from hsray.leaderboard.confusions import CONFUSION, read_confusions
 from hsray.leaderboard.runs import load
 from hsray.scores import scores
 from hsray.tracking.client import answering, open_client
-
-CONFUSION = "confusion.npz"
 
 
 def recompute(experiment: str, uri: str) -> pl.DataFrame:
@@ -42,5 +40,5 @@ def recompute(experiment: str, uri: str) -> pl.DataFrame:
 
 def scores_of(path: Path) -> dict[str, float]:
     """The four scores over all images of a confusion file, pooled."""
-    with np.load(path) as content:
-        return scores(content["confusion_NKK"].sum(0), int(content["ignore_id"]))
+    found = read_confusions(path)
+    return scores(found.confusion_NKK.sum(0), found.ignore_id)

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from hsray.leaderboard.interval import FEWEST, METHOD, mean_interval
+from hsray.axes import axis_name
+from hsray.leaderboard.board_intervals import Intervals, Over
+from hsray.leaderboard.board_notes import interval_notes, notes_on_cells, notes_on_runs
+from hsray.leaderboard.chosen import CELL, CONTAMINATED, OWN_AXES, choose
 from hsray.leaderboard.pareto import fronts
 from hsray.scores import METRICS
 
-CONTAMINATED = "‡"
-CONTAMINATION = f"{CONTAMINATED} contaminated: the encoder's pretraining data hold this very dataset; not ranked"
-OWN_AXES = ("dataset", "strategy", "fraction")
+if TYPE_CHECKING:
+    from hsray.leaderboard.confusions import Confusions
+
+TRIAL_STATES = ("complete", "pruned", "failed")
 
 
 @dataclass(frozen=True)
 class Board:
-    """`rows`: one a cell with finals, scores and their intervals in percent, best mean Jaccard first within dataset and
-    fraction. `fronts`: Pareto fronts of the cells that search the fraction. `notes`: what a reader must know besides.
+    """`rows`: one a cell with finals, best mean Jaccard first within dataset and fraction. `fronts`: Pareto fronts of
+    the cells that search the fraction. `notes`: what a reader must know besides, and what was left out.
+
+    Of every metric, in percent: `<metric>` the mean over seeds, `_sd` the standard deviation, `_iqm` the interquartile
+    mean, `_low` and `_high` the ends of the 95 % interval (null where there is none), which `interval` names. Times are
+    in seconds. `more_axes` are columns, too, as text.
     """
 
     experiment: str
@@ -29,128 +37,96 @@ class Board:
     fronts: pl.DataFrame
     more_axes: list[str]
     notes: list[str]
+    experiments: list[str] = field(default_factory=list)
 
 
-def table(runs: pl.DataFrame) -> Board:
-    """The comparison that the runs of `load` amount to."""
-    usable = runs.filter(pl.col("problem").is_null())
-    rows, searched, notes = [], [], []
-    current = _current_cells(usable)
-    for cell in current:
-        of_cell = usable.filter(pl.col("cell") == cell)
-        axes = json.loads(of_cell["axes"][0])
-        if "fraction" not in axes:
-            searched.append(of_cell)
-            continue
-        finals = of_cell.filter(_counts())
-        if len(finals):
-            reads = usable.filter(pl.col("cell_name") == of_cell["cell_name"][0], pl.col(METRICS[0]).is_not_null())
-            rows.append(_row(cell, axes, of_cell, finals, test_reads=len(reads)))
-        notes += _cell_notes(of_cell, finals)
-    board = pl.DataFrame(rows, infer_schema_length=None)
-    more_axes = sorted({name for row in rows for name in json.loads(row["axes"])} - set(OWN_AXES))
-    if rows:
-        board = board.sort(
-            ["dataset", "official", "fraction_percent", "jaccard_macro"], descending=[False, False, False, True]
-        )
+def table(
+    runs: pl.DataFrame | pl.LazyFrame,
+    *,
+    interval: Over = "seeds",
+    confusions: Callable[[str], Confusions | None] | None = None,
+) -> Board:
+    """The comparison that runs, as `load` or a mirror gives them, amount to.
+
+    `interval`: what is drawn again; images and both need the finals' `confusions`.
+    """
+    frame = _with_test_reads(runs.lazy().collect())
+    chosen = choose(frame)
+    live = chosen.runs
+    finals, unused = _finals(live.filter(pl.col("fraction").is_not_null()))
+    intervals = Intervals(interval, confusions)
+    names = sorted(live["experiment"].unique()) if live.height else sorted(frame["experiment"].unique())
+    rows = _rows(live, finals).join(intervals.columns(finals), on=CELL, how="left", maintain_order="left")
+    rows, more_axes = _axis_columns(rows, several=len(names) > 1)
+    rows = rows.sort(
+        ["dataset", "official", "fraction_percent", "jaccard_macro", "experiment", "cell"],
+        descending=[False, False, False, True, False, False],
+    )
+    searched = live.filter(pl.col("fraction").is_null()).partition_by(*CELL, maintain_order=True)
     found_fronts, front_notes = fronts(searched)
-    marked = [*rows, *found_fronts.iter_rows(named=True)]
-    contaminated = [CONTAMINATION] if any(row["contaminated"] for row in marked) else []
-    notes = contaminated + _general_notes(rows) + notes + front_notes + _left_out(runs, current)
-    experiment = runs["experiment"][0] if len(runs) else ""
-    return Board(experiment, board, found_fronts, more_axes, notes)
+    marked = rows["contaminated"].any() or found_fronts["contaminated"].any()
+    notes = [
+        *([CONTAMINATED] if marked else []),
+        *interval_notes(rows, intervals),
+        *notes_on_cells(live, finals),
+        *front_notes,
+        *unused,
+        *chosen.notes,
+        *notes_on_runs(frame, live),
+    ]
+    return Board(names[0] if len(names) == 1 else ", ".join(names), rows, found_fronts, more_axes, notes, names)
 
 
-def _counts() -> pl.Expr:
-    return (pl.col("kind") == "final") & (pl.col("state") == "complete") & ~pl.col("superseded")
-
-
-def _current_cells(usable: pl.DataFrame) -> list[str]:
-    """Of every cell the definition that counts: the one with current finals, else the one that ran last."""
-    if not len(usable):
-        return []
-    ranked = usable.group_by("cell_name", "cell").agg(_counts().any().alias("counts"), pl.col("started_ms").max())
-    ranked = ranked.sort("counts", "started_ms", descending=True)
-    return ranked.unique("cell_name", keep="first", maintain_order=True).sort("cell_name")["cell"].to_list()
-
-
-def _row(cell: str, axes: dict[str, Any], of_cell: pl.DataFrame, finals: pl.DataFrame, test_reads: int) -> dict:
-    trials = Counter(of_cell.filter(pl.col("kind") == "trial")["state"].to_list())
-    label, value, official = _fraction(axes["fraction"])
-    row = {
-        "dataset": axes["dataset"],
-        "fraction": label,
-        "strategy": finals["strategy"][0],
-        "family": finals["family"][0],
-        "contaminated": bool(of_cell["contaminated"].any()),
-        "task": finals["task"][0],
+def _finals(single: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Complete finals of cells with one objective, one a seed, scores in percent; and notes on the others."""
+    complete = single.filter(pl.col("kind") == "final", pl.col("state") == "complete")
+    finite = complete.filter(pl.all_horizontal(pl.col(metric).is_finite().fill_null(value=False) for metric in METRICS))
+    once = finite.sort("started_ms", "run_id").unique([*CELL, "seed"], keep="last", maintain_order=True)
+    left_out = {
+        "without finite scores": complete.height - finite.height,
+        "of a seed that a later final repeats": finite.height - once.height,
     }
-    for metric in METRICS:
-        ends = mean_interval((100 * finals[metric]).to_list())
-        row |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), ends, strict=True))
-    return row | {
-        "seeds": finals["seed"].n_unique(),
-        **{f"trials_{state}": trials[state] for state in ("complete", "pruned", "failed")},
-        "test_reads": test_reads,
-        "device_seconds": of_cell.filter(~pl.col("superseded"))["device_seconds"].sum(),
+    notes = [f"{count} {'final' if count == 1 else 'finals'} {what} not used" for what, count in left_out.items()]
+    notes = [note for note in notes if not note.startswith("0 ")]
+    return once.with_columns(pl.col(metric) * 100 for metric in METRICS), notes
+
+
+def _rows(live: pl.DataFrame, finals: pl.DataFrame) -> pl.DataFrame:
+    """One row a cell that has finals."""
+    trial, state = pl.col("kind") == "trial", pl.col("state")
+    whole = live.group_by(CELL, maintain_order=True).agg(
+        *((trial & (state == name)).sum().cast(pl.Int64).alias(f"trials_{name}") for name in TRIAL_STATES),
+        pl.col("device_seconds").fill_nan(None).sum(),
         # The same features serve all runs of a cell; each run states what computing them took.
-        "features_seconds": of_cell["features_seconds"].max() or 0.0,
-        "fraction_percent": value,
-        "official": official,
-        "axes": json.dumps(axes),
-        "cell": cell,
-    }
+        pl.col("features_seconds").fill_nan(None).max().fill_null(0.0),
+    )
+    names = ("dataset", "fraction", "strategy", "family", "contaminated", "mark", "task", "axes")
+    scores = finals.group_by(CELL, maintain_order=True).agg(
+        *(pl.col(name).first() for name in (*names, "fraction_percent", "official", "test_reads")),
+        *(pl.col(metric).mean() for metric in METRICS),
+        *(pl.col(metric).std().alias(f"{metric}_sd") for metric in METRICS),
+        pl.len().cast(pl.Int64).alias("seeds"),
+    )
+    return scores.join(whole, on=CELL, how="left", maintain_order="left")
 
 
-def _fraction(fraction: float | str) -> tuple[str, float, bool]:
-    """How a fraction is shown, its value in percent, and whether it is the official random subset."""
-    if isinstance(fraction, str) and fraction.startswith("official:"):
-        percent = float(fraction.removeprefix("official:"))
-        return f"official {percent:g} %", percent, True
-    percent = 100 * float(fraction)
-    return f"{percent:g} %", percent, False
+def _with_test_reads(frame: pl.DataFrame) -> pl.DataFrame:
+    """With the number of finals of a run's cell, under any definition and superseded or not, that read the test set."""
+    cell = [name for name in ("source", "experiment", "cell_name") if name in frame.columns]
+    read = pl.col("problem").is_null() & pl.col(METRICS[0]).is_not_null()
+    return frame.with_columns(read.sum().over(cell).cast(pl.Int64).alias("test_reads"))
 
 
-def _cell_notes(of_cell: pl.DataFrame, finals: pl.DataFrame) -> list[str]:
-    name = of_cell["cell_name"][0]
-    others = of_cell.filter(pl.col("kind") == "final", ~pl.col("superseded"), pl.col("state") != "complete")
-    if len(finals):
-        return [f"{name}: {_states(others)} among the finals" + _reasons(others)] if len(others) else []
-    trials = of_cell.filter(pl.col("kind") == "trial")
-    failed = trials.filter(pl.col("state") == "failed")
-    if len(others):
-        return [f"{name}: no final is complete ({_states(others)}){_reasons(others)}"]
-    if len(trials) and len(failed) == len(trials):
-        return [f"{name}: every trial failed{_reasons(failed)}"]
-    return [f"{name}: no finals yet (trials: {_states(trials)})"]
-
-
-def _states(runs: pl.DataFrame) -> str:
-    return ", ".join(f"{count} {state}" for state, count in sorted(Counter(runs["state"].to_list()).items())) or "none"
-
-
-def _reasons(runs: pl.DataFrame) -> str:
-    found = Counter(reason for reason in runs["reason"].to_list() if reason)
-    return f": {'; '.join(f'{reason} ({count}×)' for reason, count in found.most_common(3))}" if found else ""
-
-
-def _general_notes(rows: list[dict]) -> list[str]:
-    few = [row["cell"].rsplit("@", 1)[0] for row in rows if row["seeds"] < FEWEST]
-    notes = [f"{METHOD}; test reads: how often finals of a cell have read the test set."] if rows else []
-    if few:
-        which = "all cells" if len(few) == len(rows) else ", ".join(few)
-        notes.append(f"no interval with fewer than {FEWEST} seeds: {which}")
-    return notes
-
-
-def _left_out(runs: pl.DataFrame, current: list[str]) -> list[str]:
-    """What was read and stands in no row."""
-    notes = []
-    problems = Counter(runs["problem"].drop_nulls().to_list())
-    for problem, count in sorted(problems.items()):
-        notes.append(f"{count} {'run' if count == 1 else 'runs'} not used: {problem}")
-    usable = runs.filter(pl.col("problem").is_null())
-    old = len(usable.filter(~pl.col("cell").is_in(current)))
-    if old:
-        notes.append(f"{old} {'run' if old == 1 else 'runs'} of earlier definitions of these cells not used")
-    return notes
+def _axis_columns(rows: pl.DataFrame, *, several: bool) -> tuple[pl.DataFrame, list[str]]:
+    """The axes beyond dataset, strategy and fraction as columns; of several experiments, the experiment first."""
+    texts = rows["axes"].unique().to_list()
+    parsed = {text: json.loads(text) for text in texts}
+    names = sorted({name for axes in parsed.values() for name in axes} - set(OWN_AXES))
+    columns = {name: name if name not in rows.columns else f"axis {name}" for name in names}
+    values: Sequence[dict[str, str]] = [
+        {"axes": text} | {columns[name]: axis_name(axes[name]) for name in names if name in axes}
+        for text, axes in parsed.items()
+    ]
+    beside = pl.DataFrame(values, schema=dict.fromkeys(("axes", *columns.values()), pl.String))
+    joined = rows.join(beside, on="axes", how="left", maintain_order="left")
+    return joined, [*(["experiment"] if several else []), *columns.values()]

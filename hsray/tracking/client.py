@@ -38,13 +38,13 @@ def open_client(uri: str, *, to_write: bool = False) -> MlflowClient:
 
 
 @contextmanager
-def answering(uri: str) -> Iterator[None]:
+def answering(uri: str, patience_s: int = PATIENCE_S) -> Iterator[None]:
     """Within it, whatever goes wrong between us and MLflow is a RequestError, after seconds and not minutes."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     before = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")
-    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(PATIENCE_S)
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(patience_s)
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:

@@ -110,14 +110,14 @@ def _end_ms(record: RunRecord) -> int:
 
 
 def _log_artifacts(tracking_uri: str, artifact_uri: str, record: RunRecord) -> None:
-    """The specification with the resolved configuration; of finals also their files and the manifest."""
+    """The specification with the resolved configuration; of finals also their files, manifest and experiment file."""
     # The client's own method would ask for the run again to learn the address that we have.
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     assert record.result is not None
     paths = [record.folder / name for name in files_to_send(record)]
     if record.spec["kind"] == "final":
-        paths.append(record.manifest)
+        paths += [record.manifest, record.manifest.with_name("experiment.yaml")]
     repository = get_artifact_repository(artifact_uri, tracking_uri=tracking_uri)
     for path in paths:
         if path.exists():

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hsray.leaderboard import against_published, find_published, load, published_rows, render, table
+from hsray.leaderboard import against_published, find_published, published_rows, render, table
 from hsray.leaderboard.published import DISPUTED
+from hsray.leaderboard.runs import load
 from hsray.scores import METRICS
 from tests.leaderboard.conftest import Deliver
 from tests.tracking.folders import FakeRun

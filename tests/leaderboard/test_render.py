@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from hsray.errors import RequestError
-from hsray.leaderboard import FORMATS, Board, figure, load, print_table, render, table
+from hsray.leaderboard import FORMATS, Board, figure, print_table, render, table
+from hsray.leaderboard.render import rendered
+from hsray.leaderboard.runs import load
 from tests.leaderboard.conftest import Deliver
 from tests.tracking.folders import FakeRun
 
@@ -64,7 +66,7 @@ def test_an_empty_experiment_has_words_not_a_traceback(uri: str) -> None:
     open_client(uri).create_experiment("demo")
     board = table(load("demo", uri))
     for name in FORMATS:
-        assert isinstance(render(board, name), str)
+        assert rendered(board, name)
     assert "nothing to compare yet" in render(board)
     with pytest.raises(RequestError, match="nothing to draw"):
         figure("demo", uri, Path("never.png"))

@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hsray.leaderboard import Board, load, recompute, table
-from hsray.leaderboard.interval import mean_interval
+from hsray.leaderboard import Board, recompute, table
+from hsray.leaderboard.runs import load
+from hsray.leaderboard.statistics import mean_sd, seed_interval
 from hsray.scores import METRICS, scores
 from tests.leaderboard.conftest import Deliver
 from tests.tracking.folders import START, FakeRun
@@ -33,8 +34,12 @@ def test_a_row_says_what_the_confusion_matrices_say(delivered: Deliver, sweep_di
     [row] = board(uri).rows.iter_rows(named=True)
     pooled = [np.load(run.folder / "confusion.npz")["confusion_NKK"].sum(0) for run in runs]
     for metric in METRICS:
-        ends = mean_interval([100 * scores(confusion, 0)[metric] for confusion in pooled])
-        assert (row[metric], row[f"{metric}_low"], row[f"{metric}_high"]) == pytest.approx(ends, abs=1e-9)
+        values = [100 * scores(confusion, 0)[metric] for confusion in pooled]
+        found = seed_interval(values, seed=0)
+        assert found is not None and row["interval"] == found.method
+        assert (row[f"{metric}_low"], row[f"{metric}_high"]) == pytest.approx((found.low, found.high), abs=1e-9)
+        assert (row[metric], row[f"{metric}_sd"]) == pytest.approx(mean_sd(values), abs=1e-9)
+        assert row[f"{metric}_iqm"] == pytest.approx(np.mean(values), abs=1e-9)  # nothing is cut of three
     assert (row["trials_complete"], row["trials_pruned"], row["trials_failed"]) == (1, 1, 1)
     assert (row["seeds"], row["test_reads"]) == (3, 3)
     assert (row["device_seconds"], row["features_seconds"]) == (6 * 6.0, 1.0)
@@ -103,6 +108,7 @@ def test_cells_without_a_row_are_named_with_the_reason(delivered: Deliver, sweep
         of.format("efficientnet") + "no final is complete (1 failed): no memory (1×)",
         of.format("hypersl") + "no finals yet (trials: 1 complete, 1 killed)",
         of.format("runet") + "every trial failed: the loss is not finite (1×)",
+        "1 run not used: killed, and not taken up again so far",
     ]
 
 

@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from hsray.leaderboard import load, render, table
+from hsray.leaderboard import render, table
+from hsray.leaderboard.runs import load
 from hsray.runlog import read_epochs
 from tests.reliability.scene import CELLS, NAME, SEEDS, TRIALS, Scene
 from tests.reliability.watch import Watch

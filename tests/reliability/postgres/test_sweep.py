@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from hsray.leaderboard import load, render, table
+from hsray.leaderboard import render, table
+from hsray.leaderboard.runs import load
 from hsray.runlog import read_epochs
 from tests.reliability.checks import COSTS
 from tests.reliability.postgres.server import PASSWORD, Postgres

@@ -1,0 +1,1 @@
+"""The formats that sheets are written in, one a file."""

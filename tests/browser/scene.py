@@ -1,0 +1,117 @@
+"""A folder as hsray leaves it (runs, MLflow, a prepared dataset), made without training, and a dashboard over it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hsray.datasets.classes import ClassInfo
+from hsray.datasets.store import SPLITS
+from hsray.datasets.writer import Plan, StoreWriter
+from hsray.tracking import Tracker
+from tests.tracking.folders import CLASSES, HERE, FakeRun
+
+STRATEGIES = ("runet", "efficientnet", "hypersl")
+FRACTIONS = (0.25, 1.0)
+SEEDS = 3
+LABELS_HW = np.kron(np.random.default_rng(0).integers(0, len(CLASSES), (6, 8)), np.ones((8, 8), int))
+BANDS = 20
+
+
+def make_folder(folder: Path) -> Path:
+    """Trials and finals of three strategies at two fractions, delivered to `mlflow.db`, and their dataset."""
+    sweep_dir = folder / "runs" / "demo"
+    generator = np.random.default_rng(7)
+    runs = []
+    for place, (strategy, fraction) in enumerate((s, f) for s in STRATEGIES for f in FRACTIONS):
+        for number in range(3):
+            runs.append(FakeRun(sweep_dir, "trial", number, strategy=strategy, fraction=fraction))
+            runs[-1].start().epochs(0, 5 + number).end(**{"val/jaccard_macro": 0.3 + 0.01 * number})
+        for seed in range(SEEDS):
+            runs.append(FakeRun(sweep_dir, "final", seed, strategy=strategy, fraction=fraction))
+            runs[-1].start().epochs(0, 4).end_final(generator, skill=0.5 + 0.07 * place)
+    cells = [{"cell": run.cell, "axes": run.axes, "trials": 3, "finals": SEEDS, "redo": None} for run in runs]
+    (sweep_dir / "cells.json").write_text(json.dumps([one for n, one in enumerate(cells) if one not in cells[:n]]))
+    axes = f"axes: {{dataset: [indian-pines], strategy: {list(STRATEGIES)}, fraction: {list(FRACTIONS)}}}"
+    search = "search: {lr: {log: [1.0e-4, 1.0e-1]}}\nbudget: {trials: 3, epochs: 8}\nfinal: {seeds: 3}"
+    (sweep_dir / "experiment.yaml").write_text(f"name: demo\ntask: segmentation\n{axes}\n{search}\n")
+    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", "demo")
+    tracker.reconcile(sweep_dir, HERE)
+    assert tracker.flush(120) == 0
+    tracker.close()
+    _prepare(folder / "data" / "indian-pines")
+    return folder
+
+
+def _prepare(folder: Path) -> None:
+    """The dataset whose one test image the finals' predictions show; the value of a pixel tells its row and column."""
+    colours = [(0, 0, 0), (230, 190, 60), (90, 180, 90), (20, 90, 60)]
+    infos = tuple(ClassInfo(k, name, colours[k], k > 0) for k, name in enumerate(CLASSES))
+    splits = {split: [f"{split}-0"] for split in SPLITS}
+    plan = Plan("indian-pines", infos, 0, tuple(np.linspace(400, 1000, BANDS)), splits, (), {"kind": "test"}, False)
+    writer = StoreWriter(folder, plan)
+    rows, columns = np.indices(LABELS_HW.shape)
+    cube_HWC = (100 * rows + columns)[..., None] + np.arange(BANDS) / 100
+    for split in SPLITS:
+        for image in writer.todo(split):
+            writer.write(split, image, cube_HWC.astype(np.float32), LABELS_HW)
+    writer.finish()
+
+
+@dataclass(frozen=True)
+class Served:
+    """A dashboard that runs: its address, the folder it was started in, its process."""
+
+    url: str
+    folder: Path
+    process: subprocess.Popen[str]
+
+
+def serve(folder: Path, *options: str, **environment: str) -> Served:
+    """`hsray dashboard` in `folder`, once it answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "hsray.cli", "dashboard", "--no-open", "--port", str(port), *options]
+    unset = ("MLFLOW_TRACKING_URI", "HSRAY_DATA", "HSRAY_RUNS", "HSRAY_MIRROR", "RAY_API_SERVER_ADDRESS")
+    kept = {name: value for name, value in os.environ.items() if name not in unset} | {"HOME": str(folder)}
+    process = subprocess.Popen(
+        command, cwd=folder, env=kept | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    url = f"http://127.0.0.1:{port}"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return Served(url, folder, process)
+        except OSError:
+            time.sleep(0.2)
+    process.kill()
+    raise AssertionError(f"the dashboard did not start: {process.communicate()[0]}")
+
+
+def stop(served: Served) -> tuple[int, str]:
+    """Ctrl-C; the exit code and all that was printed."""
+    served.process.send_signal(signal.SIGINT)
+    try:
+        out, _ = served.process.communicate(timeout=15)
+    except subprocess.TimeoutExpired:
+        served.process.kill()
+        out, _ = served.process.communicate()
+        return -9, out
+    return served.process.returncode, out
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

@@ -1,0 +1,1 @@
+"""The mirror and the leaderboard under bad input, kills, damage, servers and PostgreSQL, all for real."""

@@ -1,0 +1,146 @@
+"""What the summary claims, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hsray.leaderboard.compare import SCHEMA
+from hsray.report.summary import best_sentences, cost_sentence, label_sentences, missing_sentence, seeds_sentence
+
+CELL: dict[str, Any] = {
+    **dict.fromkeys(("dataset", "fraction", "variant"), pl.String),
+    "contaminated": pl.Boolean,
+    "official": pl.Boolean,
+    "fraction_percent": pl.Float64,
+    "seeds": pl.Int64,
+    **dict.fromkeys(("jaccard_macro", "jaccard_macro_low", "jaccard_macro_high"), pl.Float64),
+}
+PLACE = {"dataset": "hyko2", "fraction": "100 %", "fraction_percent": 100.0, "official": False}
+
+
+def cells(*rows: dict[str, Any]) -> pl.DataFrame:
+    given = [PLACE | {"contaminated": False, "seeds": 5} | row for row in rows]
+    return pl.DataFrame(given, schema=CELL)
+
+
+def cell(name: str, score: float, half: float | None = 1.0, **more: Any) -> dict[str, Any]:
+    ends = {} if half is None else {"jaccard_macro_low": score - half, "jaccard_macro_high": score + half}
+    return {"variant": name, "jaccard_macro": score} | ends | more
+
+
+def pair(a: str, b: str, difference: float, half: float | None, p: float | None = None) -> dict[str, Any]:
+    ends = {} if half is None else {"difference_low": difference - half, "difference_high": difference + half}
+    return {**PLACE, "a": a, "b": b, "difference": difference, "p_images_holm": p} | ends
+
+
+def pairs(*rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([{name: row.get(name) for name in SCHEMA} for row in rows], schema=SCHEMA)
+
+
+TWO = cells(cell("a", 60.0), cell("b", 50.0))
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_better_is_said_where_interval_and_test_agree(flipped: bool) -> None:
+    row = pair("b", "a", -10.0, 2.0, 0.01) if flipped else pair("a", "b", 10.0, 2.0, 0.01)
+    [said] = best_sentences(TWO, pairs(row))
+    assert (
+        "It is better than b (+10.00 points; 95 % interval +8.00 to +12.00; test over images p = 0.010 after Holm)"
+        in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (pair("a", "b", 10.0, 12.0, 0.5), "do not tell it apart from b"),
+        (pair("a", "b", 10.0, 12.0), "do not tell it apart from b"),
+        (pair("a", "b", 10.0, 2.0, 0.2), "do not tell it apart from b"),  # the interval alone is not enough
+        (pair("a", "b", 10.0, 12.0, 0.001), "between these very runs; whether other seeds would show it is open"),
+        (pair("a", "b", 10.0, None, 0.001), "between these very runs; whether other seeds would show it is open"),
+        (pair("a", "b", 10.0, None, 0.2), "Whether it is better than b"),
+        (pair("a", "b", 10.0, None), "no interval with fewer than three shared seeds"),
+        (pair("a", "other", 10.0, 2.0), "no seed in common"),
+    ],
+)
+def test_no_more_is_said_than_the_figures_say(row: dict[str, Any], words: str) -> None:
+    [said] = best_sentences(TWO, pairs(row))
+    assert words in said
+    assert "It is better" not in said
+
+
+@given(
+    difference=st.floats(-20, 20),
+    half=st.none() | st.floats(0, 30),
+    p=st.none() | st.floats(0, 1),
+)
+@settings(max_examples=80, deadline=None)
+def test_never_better_without_an_interval_above_zero(difference: float, half: float | None, p: float | None) -> None:
+    [said] = best_sentences(TWO, pairs(pair("a", "b", difference, half, p)))
+    may = half is not None and difference - half > 0 and (p is None or p < 0.05)
+    assert ("It is better than b" in said) == may
+
+
+def test_of_many_the_nearest_is_told_in_full() -> None:
+    others = [cell(f"s{number}", 50.0 - number) for number in range(7)]
+    rows = [pair("a", f"s{number}", 10.0 + number, 2.0) for number in range(7)]
+    [said] = best_sentences(cells(cell("a", 60.0), *others), pairs(*rows))
+    assert "It is better than s0 (+10.00 points; 95 % interval +8.00 to +12.00), s1, s2, s3 and 3 more." in said
+
+
+def test_contaminated_strategies_are_set_aside() -> None:
+    rows = [cell("seen", 90.0, contaminated=True), cell("a", 60.0), cell("b", 50.0)]
+    [said] = best_sentences(cells(*rows), pairs(pair("a", "b", 10.0, 2.0), pair("seen", "a", 30.0, 2.0)))
+    assert said.startswith("hyko2, 100 % of the training images: a has the highest mean")
+    assert "seen is contaminated and set aside" in said
+    [alone] = best_sentences(cells(rows[0]), pairs())
+    assert "nothing to rank" in alone
+
+
+def test_one_strategy_is_compared_with_nothing() -> None:
+    [said] = best_sentences(cells(cell("a", 60.0, None, seeds=1)), pairs())
+    assert said.endswith("a reached 60.00 % mean Jaccard (1 seed); there is nothing to compare it with.")
+
+
+def test_fewer_labels_only_where_intervals_lie_apart() -> None:
+    few = {"fraction": "10 %", "fraction_percent": 10.0}
+    [said] = label_sentences(cells(cell("a", 60.0, 1.0, **few), cell("b", 50.0, 2.0)))
+    assert said.startswith("hyko2: a with 10 % of the images") and "lies above b with 100 %" in said
+    assert label_sentences(cells(cell("a", 52.0, 1.0, **few), cell("b", 50.0, 2.0))) == []
+    assert label_sentences(cells(cell("a", 60.0, None, **few), cell("b", 50.0, 2.0))) == []
+    assert label_sentences(cells(cell("a", 60.0, 1.0, **few, contaminated=True), cell("b", 50.0, 2.0))) == []
+
+
+def test_how_sure() -> None:
+    assert seeds_sentence(cells()) is None
+    assert "too few for an interval" in str(seeds_sentence(cells(cell("a", 1.0, seeds=2))))
+    assert "wide" in str(seeds_sentence(cells(cell("a", 1.0, seeds=3), cell("b", 1.0, seeds=10))))
+    assert seeds_sentence(cells(cell("a", 1.0, seeds=10))) == "Figures are means over 10 seeds a cell."
+
+
+def runs(*rows: dict[str, Any]) -> pl.DataFrame:
+    names = ("kind", "state", "problem", "cell_name", "axes", "dataset", "strategy")
+    schema = {**dict.fromkeys(names, pl.String), **dict.fromkeys(("device_seconds", "features_seconds"), pl.Float64)}
+    given = {"kind": "trial", "state": "complete", "cell_name": "c", "dataset": "d", "strategy": "s"}
+    given["axes"] = '{"fraction": 1.0}'
+    return pl.DataFrame([given | row for row in rows], schema=schema)
+
+
+def test_what_it_took_and_what_is_missing() -> None:
+    found = runs(
+        {"device_seconds": 3600.0, "features_seconds": 120.0}, {"kind": "final", "device_seconds": 7200.0},
+        {"state": "failed", "cell_name": "other", "features_seconds": 100.0}, {"state": "running"},
+        {"problem": "no tag hsray.cell"},
+    )  # fmt: skip
+    said = cost_sentence(found)
+    assert "4 trials and 1 final took 3.0 hours of device time (trials 60 minutes, finals 2.0 hours)" in said
+    assert "2 minutes more, once" in said and "2 runs tell no device time" in said
+    told = missing_sentence(found, cells(cell("a", 1.0)))
+    assert told == ("1 of 2 cells have no complete final; 1 run failed; 1 run has not ended; 1 run cannot be used.")
+    assert "Nothing is missing" in missing_sentence(runs({}), cells(cell("a", 1.0)))
+    assert "Nothing is missing" in missing_sentence(runs({"axes": "{}"}), cells())  # it searches the fraction
