@@ -79,6 +79,8 @@ class Intervals:
             self._note("a final's confusion matrices are not there", cell)
         elif not all(one.same_test_set(there[0]) for one in there):
             self._note("its finals read different test images", cell)
+        elif there[0].of_one_scene:
+            self._note("its test images are blocks of one scene, which depend on each other", cell)
         else:
             return there
         return []

@@ -161,7 +161,7 @@ def _explained(rows: pl.DataFrame) -> list[str]:
     if rows["p_images"].count():
         said.append(
             "p, images: permutation test that swaps A and B image by image, within every seed alike; it speaks about "
-            "these models on other images"
+            "these trained models on other images, not about other seeds: read it beside the difference"
         )
     if few := rows.filter(pl.col("p_images").is_not_null(), pl.col("images") < FEWEST_IMAGES).height:
         said.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 import tokenize
 import zipfile
 import zlib
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 CONFUSION = "confusion.npz"
 MOST_BYTES = 2 * 2**30  # unpacked; Hyperspectral City's 276 test images take a megabyte
 KEPT = 512  # files that stay read
+_BLOCK = re.compile(r"r\d+c\d+")  # how the blocks of a scene are named, by row and column
 # What numpy, zipfile and the unpackers underneath raise on a file that is cut off, damaged or made up.
 _DAMAGED = (
     OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError,
@@ -41,6 +43,11 @@ class Confusions:
     images_N: tuple[str, ...]
     class_names_K: tuple[str, ...]
     ignore_id: int
+
+    @property
+    def of_one_scene(self) -> bool:
+        """Are the images blocks of one scene? Neighbours depend on each other, so that statistics over images fail."""
+        return all(_BLOCK.fullmatch(image) for image in self.images_N)
 
     def same_test_set(self, other: Confusions) -> bool:
         """The same images, in whatever order, and the same classes?"""

@@ -73,7 +73,10 @@ def pair_row(
 def _matrices(
     a: PairCell, b: PairCell, seeds: Sequence[int], confusions: FindConfusions, problems: list[Problem]
 ) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """Both sides' matrices of the seeds whose test images are the same, the images in one order."""
+    """Both sides' matrices of the seeds whose test images are the same, the images in one order.
+
+    None where there are none, or where the images are no independent ones.
+    """
     kept: list[tuple[Confusions, Confusions]] = []
     missing = different = 0
     for seed in seeds:
@@ -89,6 +92,10 @@ def _matrices(
     if different:
         problems.append(("test images or classes that differ allow no test", f"{different} of {len(seeds)} seeds"))
     if not kept:
+        return None
+    if kept[0][0].of_one_scene:
+        blocks = f"{len(kept[0][0].images_N)} blocks"
+        problems.append(("no test over images where these are blocks of one scene and depend on each other", blocks))
         return None
     order = kept[0][0].images_N
     stacks = [np.stack([pair[side].of_images(order) for pair in kept]) for side in (0, 1)]

@@ -59,7 +59,7 @@ def _summary(content: Content) -> str:
         none = "No cell has a complete final yet, so there is nothing to compare."
         groups[0] = ("Which strategy", [fronts if len(content.board.fronts) else none])
     return "\n".join(
-        f"<div><h3>{heading}</h3><ul>{''.join(f'<li>{escape(one)}</li>' for one in sentences)}</ul></div>"
+        f"<div><h3>{heading}</h3><ul>{''.join(f'<li>{_unbroken(one)}</li>' for one in sentences)}</ul></div>"
         for heading, sentences in groups
         if sentences
     )
@@ -80,3 +80,8 @@ def _facts(content: Content) -> str:
         plural = name if count == 1 else name.removesuffix("y") + "ies" if name.endswith("y") else name + "s"
         facts.append(f"<li><b>{count:,}</b> {plural}</li>")
     return "".join([*facts, f"<li>{escape(content.made)}</li>"])
+
+
+def _unbroken(sentence: str) -> str:
+    """Escaped, and no line ends between a figure and its unit."""
+    return escape(sentence).replace(" %", "\N{NO-BREAK SPACE}%")

@@ -72,6 +72,16 @@ def test_better_takes_images_and_seeds() -> None:
     assert row["better"] is None
 
 
+def test_blocks_of_a_scene_are_no_images() -> None:
+    runs = frame(*finals(0.7, 0.71, 0.72), *finals(0.4, 0.42, 0.41, strategy="fc"))
+    blocks = tuple(f"r{number // 4:02d}c{number % 4:02d}" for number in range(14))
+    sheets = compare(runs, "runet", "fc", lambda run_id: matrices(0.9 if "runet" in run_id else 0.4, 0, blocks))
+    [row] = rows(sheets)
+    assert (row["p_images"], row["better"]) == (None, None)
+    assert "blocks of one scene and depend on each other: " in notes(sheets)
+    assert "(14 blocks)" in notes(sheets)
+
+
 def test_seeds_alone_are_tested_from_eight_on_and_contaminated_ones_are_not_ranked() -> None:
     many = [0.7 + 0.001 * seed for seed in range(8)]
     runs = [*finals(*many), *finals(*(score - 0.2 for score in many), strategy="fc")]
