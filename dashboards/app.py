@@ -9,6 +9,7 @@ from PIL.Image import Image, fromarray
 from hsray.dashboards import board, compare, images, links, live
 from hsray.dashboards.settings import settings
 from hsray.dashboards.sheets import STYLE
+from hsray.dashboards.words import fault
 from hsray.errors import HsrayError
 
 PAGES = [
@@ -39,7 +40,7 @@ def main() -> None:
     try:
         page.run()
     except HsrayError as error:
-        st.error("\n\n".join(part for part in (error.what, error.where, error.do) if part))
+        st.error(fault(error))
 
 
 main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Generic, TypeVar
 from hsray.errors import HsrayError
 
 T = TypeVar("T")
+LOGGER = logging.getLogger(__name__)
 
 
 class Background(Generic[T]):
@@ -48,6 +50,11 @@ class Background(Generic[T]):
             self._result, self.error = self._work(), None
         except HsrayError as error:
             self.error = error
+        except Exception as error:  # beyond this thread nobody would hear of it, and the pages would wait for ever
+            what = f"this should not have happened: {type(error).__name__}. The terminal of hsray dashboard says more"
+            if self.error is None or self.error.what != what:  # once, not at every attempt
+                LOGGER.error("in the background", exc_info=error)
+            self.error = HsrayError(what)
         finally:
             self._ended = time.monotonic()
             self._running = False

@@ -13,7 +13,8 @@ from hsray.dashboards.mirrored import finals, mirror, of_experiment, runs, state
 from hsray.dashboards.parameters import parameters
 from hsray.dashboards.settings import settings
 from hsray.dashboards.sheets import downloads, show
-from hsray.leaderboard.charts import best_so_far_chart, curve_chart, difference_chart, pareto_chart
+from hsray.dashboards.words import plain
+from hsray.leaderboard.charts import HEADINGS, best_so_far_chart, curve_chart, difference_chart, pareto_chart
 from hsray.leaderboard.chosen import METRIC_NAMES
 from hsray.leaderboard.compare import compare
 from hsray.leaderboard.confusions import confusions_of
@@ -74,7 +75,7 @@ def _pairwise(experiment: str, metric: str) -> None:
     ends = {"difference_low": "low", "difference_high": "high"}
     drawn = rows.select(label.alias("label"), "difference", *ends).rename(ends).drop_nulls("difference")
     if len(drawn):
-        st.subheader(f"{a} minus {b}")
+        st.subheader(plain(f"{a} minus {b}"))
         draw(difference_chart(drawn), height=90 + 32 * len(drawn))
     _tables(sheets, f"{experiment}-{a}-{b}")
 
@@ -84,7 +85,7 @@ def _labels(experiment: str, metric: str) -> None:
     points = pl.concat([sheet.frame for sheet in sheets if "fraction_percent" in sheet.frame.columns])
     strategies = values(points, "variant")
     for (dataset,), of_dataset in points.group_by("dataset", maintain_order=True):
-        st.subheader(str(dataset))
+        st.subheader(plain(str(dataset)))
         drawn = of_dataset.with_columns(pl.col("variant").alias("strategy")).rename(
             {"score": metric, "low": f"{metric}_low", "high": f"{metric}_high"}
         )
@@ -102,11 +103,12 @@ def _cost(experiment: str, metric: str) -> None:
         here = (pl.col("dataset") == dataset) & (pl.col("fraction") == fraction)
         strategies = values(steps, "variant")
         left, right = st.columns(2)
-        points = front.filter(here).with_columns(pl.col("variant").alias("strategy"), pl.col("hours").alias("cost"))
+        points = front.filter(here, pl.col("hours") > 0)
         with left:
             st.subheader("Score and cost")
-            if len(points.filter(pl.col("cost") > 0)):
-                draw(pareto_chart(points.filter(pl.col("cost") > 0), strategies=strategies))
+            if len(points):
+                points = points.with_columns(pl.col("variant").alias("strategy"), pl.col("hours").alias("cost"))
+                draw(pareto_chart(points, score_title=HEADINGS[metric], strategies=strategies))
             else:
                 st.caption("no complete final tells its device time")
         with right:

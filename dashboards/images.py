@@ -23,6 +23,7 @@ from hsray.dashboards.pictures import (
 from hsray.dashboards.settings import settings
 from hsray.dashboards.sheets import key
 from hsray.dashboards.spectra import spectrum_at
+from hsray.dashboards.words import plain
 from hsray.errors import HsrayError
 
 NOBODY = "–"
@@ -98,7 +99,7 @@ def _pick(complete: pl.DataFrame) -> Picked | None:
     of_b = _predictions(found, b, seed) if b != NOBODY else None
     for name, of in ((a, of_a), (b, of_b)):
         if of is None and name != NOBODY:
-            st.info(f"{name} left no predictions under seed {seed}", icon=":material/hide_image:")
+            st.info(plain(f"{name} left no predictions under seed {seed}"), icon=":material/hide_image:")
     if of_a is None:
         return None
     if of_b is not None and not np.array_equal(of_a.labels_HW, of_b.labels_HW):
@@ -130,12 +131,13 @@ def _pixel(picked: Picked, pixel: tuple[int, int]) -> None:
     a, b = picked.a, picked.b
     names = {"label": a.labels_HW, "A": a.prediction_HW} | ({"B": b.prediction_HW} if b else {})
     st.subheader(f"Pixel at row {row}, column {column}")
-    words = [f"{who}: **{_class(a, int(map_HW[row, column]), who)}**" for who, map_HW in names.items()]
+    words = [f"{who}: **{plain(_class(a, int(map_HW[row, column]), who))}**" for who, map_HW in names.items()]
     st.markdown(" · ".join(words))
     try:
         where, spectrum = spectrum_at(settings().data, picked.dataset, row, column, int(a.labels_HW[row, column]))
     except HsrayError as error:
-        st.info(f"no spectrum: {error.what}" + (f" ({error.do})" if error.do else ""), icon=":material/ssid_chart:")
+        do = f" ({error.do})" if error.do else ""
+        st.info(plain(f"no spectrum: {error.what}{do}"), icon=":material/ssid_chart:")
         return
     chart = alt.Chart(spectrum).mark_line(color="#0072B2", strokeWidth=2).encode(
         x=alt.X("nm:Q", title="wavelength (nm)", scale=alt.Scale(zero=False, nice=False)),
@@ -143,7 +145,7 @@ def _pixel(picked: Picked, pixel: tuple[int, int]) -> None:
         tooltip=[alt.Tooltip("nm:Q", format=".1f"), alt.Tooltip("value:Q", format=".4g")],
     )  # fmt: skip
     st.altair_chart(chart.properties(height=260), width="stretch")
-    st.caption(where)
+    st.caption(plain(where))
 
 
 def _class(a: Predictions, number: int, who: str) -> str:

@@ -8,6 +8,7 @@ import streamlit as st
 from hsray.dashboards.filters import newest_first, one_of, some_of, values
 from hsray.dashboards.mirrored import runs
 from hsray.dashboards.settings import settings
+from hsray.leaderboard.mirror.address import source_name
 from hsray.tracking.client import redacted
 
 MOST_RUNS = 500
@@ -16,13 +17,13 @@ MOST_RUNS = 500
 def page() -> None:
     st.title("Runs")
     told = settings()
-    served = told.uri.startswith(("http://", "https://"))
+    server = server_of(told.uri)
     with st.container(horizontal=True):
-        if served:
-            st.link_button("MLflow", redacted(told.uri), icon=":material/open_in_new:")
+        if server:
+            st.link_button("MLflow", server, icon=":material/open_in_new:")
         if told.ray:
             st.link_button("Ray dashboard", told.ray, icon=":material/open_in_new:")
-    if not served:
+    if not server:
         st.caption(f"To see runs in MLflow itself: `mlflow ui --backend-store-uri {redacted(told.uri)}`")
     found = runs()
     if found is None:
@@ -43,7 +44,12 @@ def page() -> None:
     for column, wanted in (("kind", kinds), ("state", states), ("cell_name", cells)):
         if wanted:
             found = found.filter(pl.col(column).is_in(wanted))
-    _table(found.sort("started_ms", descending=True, nulls_last=True), redacted(told.uri) if served else None)
+    _table(found.sort("started_ms", descending=True, nulls_last=True), server)
+
+
+def server_of(uri: str) -> str | None:
+    """The address that a browser can open, without user and password; None where MLflow is no server."""
+    return source_name(uri) if uri.startswith(("http://", "https://")) else None
 
 
 def _table(found: pl.DataFrame, server: str | None) -> None:

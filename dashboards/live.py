@@ -12,6 +12,7 @@ import streamlit as st
 from hsray.dashboards.settings import settings
 from hsray.dashboards.sheets import key
 from hsray.dashboards.sweeps import Found, find_sweeps, learning_curves, watch
+from hsray.dashboards.words import fault, plain
 from hsray.sweep.upkeep.words import STATES, ago, total
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ COLOURS = {
 }
 MOST_CELLS = 200
 MOST_LIVE = 30
+MOST_UNREAD = 5
 
 
 def page() -> None:
@@ -47,7 +49,10 @@ def page() -> None:
 @st.fragment(run_every=EVERY)
 def _view() -> None:
     told = settings()
-    sweeps = find_sweeps(told.runs_folder)
+    sweeps, unread = find_sweeps(told.runs_folder)
+    if unread:
+        more = "; …" if len(unread) > MOST_UNREAD else ""
+        st.caption(plain(f"cannot be read and left out: {'; '.join(unread[:MOST_UNREAD])}{more} ({len(unread):,})"))
     if not sweeps:
         st.info(f"no sweep under `{told.runs}` yet; it appears here when one starts", icon=":material/hourglass_empty:")
         return
@@ -57,10 +62,11 @@ def _view() -> None:
     )
     watched = watch(told.runs, name)
     status = watched.latest()
-    if watched.error is not None:
-        st.warning(f"{watched.error.what} ({watched.error.where})", icon=":material/folder_off:")
+    error = watched.error
+    if error is not None:
+        st.warning(fault(error), icon=":material/folder_off:")
     if status is None:
-        if watched.error is None:
+        if error is None:
             st.info(f"reading the folder … {watched.busy_for:.0f} s", icon=":material/sync:")
         return
     _figures(status)
@@ -83,13 +89,13 @@ def _figures(status: SweepStatus) -> None:
         st.metric("Running now", f"{trials.running + finals.running:,}", border=True, width=150)
         st.metric("Failed", f"{trials.failed + finals.failed:,}", border=True, width=150)
         if best is not None and best.best is not None:
-            st.metric("Best so far", f"{100 * best.best:.1f} %", border=True, width=150, help=_name(best))
+            st.metric("Best so far", f"{100 * best.best:.1f} %", border=True, width=150, help=plain(_name(best)))
     words = f"running: {status.driver}" if status.driver else "not running"
     if status.stopping and status.driver:
         words += "; its runs were asked to save and end"
     seen = f"; last sign of life {ago(time.time() - status.seen)} ago" if status.seen else ""
     older = f"; {status.older:,} runs of earlier definitions and attempts are not counted" if status.older else ""
-    st.caption(words + seen + older)
+    st.caption(plain(words + seen + older))
 
 
 def _matrix(status: SweepStatus) -> str:
@@ -142,7 +148,7 @@ def _under_way(status: SweepStatus) -> None:
         score = "" if run.score is None else f" · {100 * run.score:.1f} %"
         epochs = f"epoch {run.epoch} of {run.epochs or '?'}"
         text = f"{_name(one)} · {run.name} · {epochs}{score} · seen {ago(time.time() - run.seen)} ago"
-        st.progress(min(1.0, run.epoch / run.epochs) if run.epochs else 0.0, text=text)
+        st.progress(min(1.0, run.epoch / run.epochs) if run.epochs else 0.0, text=plain(text))
     if len(live) > MOST_LIVE:
         st.caption(f"and {len(live) - MOST_LIVE:,} more")
 

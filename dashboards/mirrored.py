@@ -10,10 +10,12 @@ import streamlit as st
 
 from hsray.dashboards.background import Background
 from hsray.dashboards.settings import settings
+from hsray.dashboards.words import plain
 from hsray.digest import digest
 from hsray.leaderboard.chosen import Chosen, choose
 from hsray.leaderboard.mirror import Mirror, Synced, sync
 from hsray.leaderboard.mirror.manifest import NAME, read_manifest
+from hsray.leaderboard.selection import experiments_of
 
 EVERY = 10.0  # seconds between two syncs
 KEEP_UP = 3.0  # seconds between two looks for what the last sync brought
@@ -35,24 +37,25 @@ def runs() -> pl.DataFrame | None:
     work.latest()
     now = state()
     found = _read(told.mirror, now) if now else None
-    if work.error is not None:
+    error = work.error
+    if error is not None:
         since = "these are the runs of the last time" if found is not None else "there is nothing to show yet"
-        st.warning(f"{work.error.what}; {since}", icon=":material/sync_problem:")
+        st.warning(plain(f"{error.what}; {since}"), icon=":material/sync_problem:")
     elif found is None:
         st.info(f"reading MLflow for the first time … {work.busy_for:.0f} s", icon=":material/sync:")
-    _keep_up(now, time.monotonic())
+    _keep_up(now, str(error or ""), time.monotonic())
     return found
 
 
 @st.fragment(run_every=KEEP_UP)
-def _keep_up(shown: str, since: float) -> None:
-    """Go on syncing while the page is open, and show it anew once the mirror holds something else."""
+def _keep_up(shown: str, said: str, since: float) -> None:
+    """Go on syncing while the page is open, and show it anew once the mirror or the fault is another."""
     if time.monotonic() - since < KEEP_UP / 2:  # the page's own run
         return
     told = settings()
     work = syncing(told.mirror, told.uri)
     work.latest(wait=0)
-    if state() != shown or (not shown and work.error is None):
+    if state() != shown or str(work.error or "") != said or (not shown and work.error is None):
         st.rerun()
 
 
@@ -90,7 +93,7 @@ def _names(folder: str, written: int) -> str:
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def _read(folder: str, state: str) -> pl.DataFrame:
-    return Mirror(Path(folder), offline=True).runs().collect()
+    return experiments_of(Mirror(Path(folder), offline=True), ())[0]
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

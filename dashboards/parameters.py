@@ -10,6 +10,7 @@ from hsray.dashboards.filters import one_of
 from hsray.dashboards.mirrored import chosen, mirror, of_experiment, state
 from hsray.dashboards.settings import settings
 from hsray.dashboards.sheets import downloads, show
+from hsray.dashboards.words import plain
 from hsray.leaderboard.charts import parallel_chart, response_chart
 from hsray.leaderboard.importance import importance, parallel_coordinates
 from hsray.leaderboard.sheet import Sheet
@@ -42,7 +43,7 @@ def parameters(experiment: str) -> None:
         st.subheader("Parallel coordinates")
         draw(parallel_chart(frame, searched))
     with right:
-        st.subheader(f"Response to {parameter}")
+        st.subheader(plain(f"Response to {parameter}"))
         drawn = frame.with_columns(pl.col("variant").alias("strategy")).drop_nulls([parameter, "score"])
         draw(response_chart(drawn, parameter))
     found = sheets

@@ -84,13 +84,15 @@ export default function (component) {
 }
 """
 
+MOST_DIGITS = 8  # more are no pixel, and thousands of them Python does not read
+
 _maps = st.components.v2.component("hsray.maps", css=CSS, js=JS)
 
 
 def choose_pixel(maps: list[tuple[str, str]], height: int, width: int) -> tuple[int, int] | None:
     """Show the maps (title and data URL) of a scene of that size; the pixel chosen (row, column), which the address
     holds too, or None."""
-    told = _from_address(height, width)
+    told = read_pixel(st.query_params.get("pixel", ""), height, width)
     found = _maps(
         key="maps",
         data={
@@ -109,9 +111,10 @@ def choose_pixel(maps: list[tuple[str, str]], height: int, width: int) -> tuple[
     return row, column
 
 
-def _from_address(height: int, width: int) -> list[int] | None:
-    parts = st.query_params.get("pixel", "").split(",")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+def read_pixel(text: str, height: int, width: int) -> list[int] | None:
+    """Row and column out of the address; None where they are no pixel of a picture of that size."""
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.isdecimal() and len(part) < MOST_DIGITS for part in parts):
         return None
     row, column = map(int, parts)
     return [row, column] if row < height and column < width else None

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-import zipfile
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
 from hsray.errors import HsrayError
+from hsray.report.examples import Maps, read_maps
 
 PREDICTIONS = "predictions.npz"
-PARTS = ("rgb_HW3", "labels_HW", "prediction_HW", "class_rgb_K3", "class_names_K", "ignore_id", "score")
 UNLABELLED = (110, 110, 110)
 MOST_PIXELS = 1000  # height or width of a picture that is sent; greater ones lose rows and columns
 # Where two predictions stand: Okabe and Ito's blue and vermillion, which differ in lightness too.
@@ -29,18 +26,8 @@ STANDING = {
 }
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """A final's `predictions.npz`: pseudo-RGB (H, W, 3), labels and prediction (H, W), colours (K, 3), names,
-    the undefined class, and the final's Jaccard as a fraction of one."""
-
-    rgb_HW3: np.ndarray
-    labels_HW: np.ndarray
-    prediction_HW: np.ndarray
-    class_rgb_K3: np.ndarray
-    class_names: tuple[str, ...]
-    ignore_id: int
-    score: float
+class Predictions(Maps):
+    """A final's `predictions.npz` whose undefined class is one of its classes, in colours."""
 
     def coloured(self, labels_HW: np.ndarray, *, only_labelled: bool) -> np.ndarray:
         """Class ids as colours (H, W, 3); grey where there is no label."""
@@ -66,21 +53,10 @@ def read_predictions(path: str, changed: int) -> Predictions:
     Raises:
         HsrayError: it is no such file, or damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            rgb, labels, guess, colours, names, ignore, score = (content[name] for name in PARTS)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise HsrayError(f"these predictions cannot be read: {error}", where=path) from error
-    classes = len(colours)
-    whole = rgb.shape == (*labels.shape, 3) and labels.shape == guess.shape and labels.ndim == 2
-    if not whole or len(names) != classes or labels.size == 0 or not 0 <= int(ignore) < classes:
-        raise HsrayError("these predictions do not fit together: maps of several shapes, or classes", where=path)
-    if min(labels.min(), guess.min()) < 0 or max(labels.max(), guess.max()) >= classes:
-        raise HsrayError("these predictions name classes that there are not", where=path)
-    return Predictions(
-        rgb.astype(np.uint8), labels.astype(np.int64), guess.astype(np.int64), colours,
-        tuple(map(str, names)), int(ignore), float(score),
-    )  # fmt: skip
+    maps = read_maps(Path(path))
+    if not 0 <= maps.ignore_id < len(maps.class_names):
+        raise HsrayError("these predictions cannot be read: their undefined class is none of theirs", where=path)
+    return Predictions(**vars(maps))
 
 
 def standing(a: Predictions, b: Predictions) -> tuple[np.ndarray, dict[str, int]]:

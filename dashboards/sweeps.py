@@ -31,14 +31,24 @@ class Found:
     changed: float
 
 
-def find_sweeps(runs: Path) -> list[Found]:
-    """Running ones first, then the last that was started."""
-    found = []
-    for folder in runs.iterdir() if runs.is_dir() else []:
-        kept = folder / KEPT
-        if kept.is_file():
-            found.append(Found(folder.name, running_driver(folder) is not None, kept.stat().st_mtime))
-    return sorted(found, key=lambda one: (not one.running, -one.changed, one.name))
+def find_sweeps(runs: Path) -> tuple[list[Found], list[str]]:
+    """Running ones first, then the last that was started; and the folders that cannot be read, with the reason."""
+    found, unread = [], []
+    try:
+        folders = sorted(runs.iterdir())
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        return [], [f"{runs}: {error.strerror}"]
+    for folder in folders:
+        try:
+            changed = (folder / KEPT).stat().st_mtime
+            found.append(Found(folder.name, running_driver(folder) is not None, changed))
+        except (FileNotFoundError, NotADirectoryError):  # no sweep
+            continue
+        except OSError as error:
+            unread.append(f"{folder.name}: {error.strerror}")
+    return sorted(found, key=lambda one: (not one.running, -one.changed, one.name)), unread
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -14,8 +14,8 @@ from hsray.experiment import Experiment, load_experiment
 DATASET = "indian-pines"
 
 
-def run_demo(data: Path, runs: Path, uri: str, picture: Path, *, quick: bool) -> None:
-    """Prepare the scene, sweep `experiments/demo.yaml`, print the table, draw the picture."""
+def run_demo(data: Path, runs: Path, uri: str, picture: Path, *, quick: bool, report: bool) -> None:
+    """Prepare the scene, sweep `experiments/demo.yaml`, print the table, draw the picture, write the report."""
     console = Console(stderr=True)
     if not (data / DATASET).is_dir():
         prepare_dataset(DATASET, None, data, name=None, nan="refuse", overwrite=False)
@@ -36,7 +36,7 @@ def run_demo(data: Path, runs: Path, uri: str, picture: Path, *, quick: bool) ->
         figure(experiment.name, uri, picture)
         print(f"\npicture:       {picture}")
 
-    finish(result, uri, show, report=True)
+    finish(result, uri, show, report=report)
 
 
 def reduced(experiment: Experiment) -> Experiment:

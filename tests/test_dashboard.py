@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,28 @@ def test_a_page_does_not_wait_for_slow_work() -> None:
     while background.error is None:  # the second attempt fails: the last result stays
         assert background.latest(wait=0.01) == 1
     assert str(background.error) == "it failed"
+
+
+def test_a_fault_in_the_background_is_told_once_and_passes(caplog: pytest.LogCaptureFixture) -> None:
+    broken = [True]
+
+    def work() -> int:
+        if broken[0]:
+            raise ValueError("nobody foresaw it")
+        return 7
+
+    background = Background(work, every=0.0)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            assert background.latest(wait=20) is None
+            while background.busy_for:
+                time.sleep(0.001)
+            assert "ValueError" in str(background.error)
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["nobody foresaw it"]
+    broken[0] = False
+    while background.error is not None:
+        background.latest(wait=0.01)
+    assert background.latest() == 7
 
 
 def test_every_pixel_of_a_scenes_picture_is_found_in_its_block(tmp_path: Path) -> None:

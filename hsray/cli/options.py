@@ -33,6 +33,10 @@ RunsOrStore = Annotated[
     str,
     typer.Option("--runs", envvar="HSRAY_RUNS", help="Folder of sweeps, or a store that all nodes reach: s3://…"),
 ]
+Report = Annotated[
+    bool,
+    typer.Option("--report/--no-report", envvar="HSRAY_REPORT", help="At the end, write report.html and log it."),
+]
 Uri = Annotated[str, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow: a server or a store.")]
 Uris = Annotated[
     list[str],

@@ -15,6 +15,7 @@ from hsray.cli.options import (
     URI,
     Data,
     Experiment,
+    Report,
     Runs,
     RunsOrStore,
     ShortFormat,
@@ -50,14 +51,15 @@ def sweep(
     runs: RunsOrStore = str(RUNS),
     tracking_uri: Uri = URI,
     smoke: Smoke = False,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", envvar="HSRAY_REPORT", help="Write report.html at the end.")
-    ] = True,
+    report: Report = True,
 ) -> None:
     """Run an experiment: tune every cell, train the winners under each seed. The same command again goes on.
 
     On a cluster, set `RAY_ADDRESS` and `MLFLOW_TRACKING_URI`, with `--data` on a file system that all nodes see, and
     `--runs` on one too or in a store: `s3://bucket/prefix`, with its endpoint and credentials in the environment.
+
+    At the end report.html lies in the sweep's folder and in MLflow; with a store, in MLflow and, on the machine
+    that ran this command, below `HSRAY_SCRATCH` or else `.hsray-runs`, but not in the store.
 
     Example: `hsray sweep experiments/demo.yaml`
     """
@@ -119,6 +121,7 @@ def demo(
         "demo.png"
     ),
     quick: Annotated[bool, typer.Option("--quick", help="A reduced budget: shows that all works.")] = False,
+    report: Report = True,
 ) -> None:
     """Compare three ways of transfer on a real scene (Indian Pines), in minutes, on a laptop.
 
@@ -126,4 +129,4 @@ def demo(
     """
     from hsray.demo import run_demo
 
-    run_demo(data, runs, tracking_uri, picture, quick=quick)
+    run_demo(data, runs, tracking_uri, picture, quick=quick, report=report)

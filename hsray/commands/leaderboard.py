@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hsray.leaderboard.mirror import Mirror
     from hsray.leaderboard.sheet import Sheet
 
+Render = Callable[[int, bool], str | bytes]
+
 
 def show_leaderboard(asked: Asked) -> None:
     """Sync, select, compute, print.
@@ -32,8 +34,11 @@ def show_leaderboard(asked: Asked) -> None:
         raise RequestError("there is no mirror yet", where=str(asked.mirror), do="leave out --no-sync, or name another")
     from hsray.leaderboard.mirror import Mirror
 
-    mirror = Mirror(asked.mirror, offline=not asked.sync)
-    write_out(_answer(asked, mirror, format, notes), asked.out)
+    mirror = Mirror(asked.mirror, offline=not asked.sync, uri=asked.uris)
+    render, untold = _answer(asked, mirror, format, notes)
+    write_out(render, asked.out)
+    for note in untold:
+        print(note, file=sys.stderr)
     if asked.picture is not None:
         from hsray.leaderboard.figure import figure
 
@@ -53,7 +58,9 @@ def _sync(asked: Asked) -> list[str]:
     return notes
 
 
-def _answer(asked: Asked, mirror: Mirror, format: str, notes: list[str]) -> Callable[[int, bool], str | bytes]:
+def _answer(asked: Asked, mirror: Mirror, format: str, notes: list[str]) -> tuple[Render, list[str]]:
+    """What is written, and the notes that its format has no place for."""
+    from hsray.leaderboard.render import FRAMES, notes_of
     from hsray.leaderboard.sheet import render_sheets, to_parquet
 
     if asked.query is None and not asked.of_runs:
@@ -69,15 +76,16 @@ def _answer(asked: Asked, mirror: Mirror, format: str, notes: list[str]) -> Call
         notes += left_out
     if sheets:
         sheets[-1] = replace(sheets[-1], notes=(*sheets[-1].notes, *notes))
+    untold = notes_of(sheets) if format in FRAMES else []
     if format == "parquet":
-        return lambda width, colour: to_parquet(sheets)
-    return lambda width, colour: render_sheets(sheets, format, width=width, colour=colour)
+        return lambda width, colour: to_parquet(sheets), untold
+    return lambda width, colour: render_sheets(sheets, format, width=width, colour=colour), untold
 
 
-def _board(asked: Asked, mirror: Mirror, format: str, notes: list[str]) -> Callable[[int, bool], str | bytes]:
+def _board(asked: Asked, mirror: Mirror, format: str, notes: list[str]) -> tuple[Render, list[str]]:
     from hsray.leaderboard.board_sheets import GROUPS, View
     from hsray.leaderboard.confusions import confusions_of
-    from hsray.leaderboard.render import rendered
+    from hsray.leaderboard.render import rendered, untold
     from hsray.leaderboard.table import table
 
     runs, left_out = _runs(asked, mirror)
@@ -91,15 +99,15 @@ def _board(asked: Asked, mirror: Mirror, format: str, notes: list[str]) -> Calla
         notes = [*notes, "confusion matrices that the mirror has no copy of are not fetched with --no-sync"]
     board = replace(board, notes=[*board.notes, *left_out, *notes])
     view = View(asked.metric, tuple(asked.group_by) or GROUPS, asked.sort, asked.pivot)
-    return lambda width, colour: rendered(board, format, view, width=width, colour=colour)
+    return lambda width, colour: rendered(board, format, view, width=width, colour=colour), untold(board, format, view)
 
 
 def _runs(asked: Asked, mirror: Mirror) -> tuple[pl.DataFrame, list[str]]:
     """The runs that are looked at, and notes on the others."""
-    from hsray.leaderboard.selection import Condition, experiments_of, once, select
+    from hsray.leaderboard.selection import Condition, experiments_of, select
 
     conditions = [Condition.parse(text) for text in asked.where]
-    single, twice = once(experiments_of(mirror, asked.experiments))
+    single, twice = experiments_of(mirror, asked.experiments)
     chosen, left_out = select(single, conditions, mirror)
     return chosen, [*left_out, *twice]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from hsray.commands.console import err
 from hsray.errors import RequestError
 from hsray.leaderboard.mirror import Mirror, sync
 from hsray.report import collect, page
-from hsray.report.logged import NAME, NOT_LOGGED
+from hsray.report.logged import NAME
 from hsray.runlog import write_atomically
+from hsray.tracking.client import redacted
 
 PATIENCE_S = 900
 
@@ -23,6 +25,8 @@ def write_report(experiment: str, uri: str, mirror: Path, out: Path, *, synced: 
     Raises:
         RequestError: the file is there already, MLflow does not answer, or there is no such experiment.
     """
+    if out.is_dir():
+        raise RequestError("a report is one file, and this is a folder", where=str(out), do=f"--out {out / NAME}")
     if out.exists() and not overwrite:
         raise RequestError("this file is there already", where=str(out), do="give another --out, or --overwrite")
     if not out.parent.is_dir():
@@ -37,25 +41,36 @@ def write_report(experiment: str, uri: str, mirror: Path, out: Path, *, synced: 
 
 def keep_report(experiment: str, folder: Path, uri: str) -> None:
     """At a sweep's end: `report.html` in its folder and in MLflow. What goes wrong is said and fails nothing."""
-    command = [sys.executable, "-m", "hsray.report", experiment, str(folder)]
+    # -P: nothing in the working directory is taken for a module.
+    command = [sys.executable, "-P", "-m", "hsray.report", experiment, str(folder)]
     environment = os.environ | {"MLFLOW_TRACKING_URI": uri}  # not on the command line: it may hold a password
     err.print("writing the report", highlight=False)
+    path, fault = folder / NAME, None
+    before = _version(path)
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False, errors="replace"
         )
+        if done.returncode:
+            fault = (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]
     except subprocess.TimeoutExpired:
-        _no_report(experiment, f"it took more than {PATIENCE_S // 60} minutes")
+        fault = f"it took more than {PATIENCE_S // 60} minutes"
+    except OSError as error:
+        fault = f"its process could not be started: {error}"
+    if _version(path) == before:
+        again = f"hsray report {experiment} --tracking-uri {shlex.quote(redacted(uri))} --out {shlex.quote(str(path))}"
+        err.print(f"no report was written: {fault}", highlight=False, markup=False)
+        err.print(f"  do:    {again} --overwrite", highlight=False, markup=False, soft_wrap=True)
         return
-    said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-    if done.returncode not in (0, NOT_LOGGED):
-        _no_report(experiment, said)
-        return
-    if done.returncode == NOT_LOGGED:
-        err.print(f"the report is not in MLflow: {said}", highlight=False, markup=False)
-    print(f"report:        {folder / NAME}")
+    if fault:
+        err.print(f"the report is written, but not in MLflow: {fault}", highlight=False, markup=False)
+    print(f"report:        {path}")
 
 
-def _no_report(experiment: str, reason: str) -> None:
-    err.print(f"no report was written: {reason}", highlight=False, markup=False)
-    err.print(f"  do:    hsray report {experiment}", highlight=False, markup=False)
+def _version(path: Path) -> tuple[int, int] | None:
+    """What changes when the file is replaced."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

@@ -18,6 +18,11 @@ def grouped(rows: pl.DataFrame, by: Sequence[str]) -> list[tuple[str, pl.DataFra
     return list(zip(titles, parts.values(), strict=True))
 
 
+def comparable(rows: pl.DataFrame, *besides: str) -> bool:
+    """Whether these rows share dataset and fraction, but for `besides`: else the best of them is the easiest."""
+    return all(rows[name].n_unique() == 1 for name in ("dataset", "fraction") if name not in besides)
+
+
 def _in_words(name: str, value: str | None) -> str:
     if name == "fraction":
         return f"{value} of the training images"

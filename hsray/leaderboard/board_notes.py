@@ -8,10 +8,9 @@ from collections.abc import Iterable
 import polars as pl
 
 from hsray.leaderboard.board_intervals import Intervals
-from hsray.leaderboard.chosen import CELL
+from hsray.leaderboard.chosen import CELL, NAMED, some
 from hsray.leaderboard.statistics import FEWEST
 
-NAMED = 8  # cells named one by one; of more, the reasons are counted
 OVER = {"seeds": "seeds", "images": "test images", "both": "seeds and test images"}
 
 
@@ -24,10 +23,10 @@ def interval_notes(rows: pl.DataFrame, intervals: Intervals) -> list[str]:
     notes = [f"mean over seeds and 95 % interval over {OVER[intervals.over]}{named}"]
     few = rows.filter(pl.col("seeds") < FEWEST)
     if intervals.over != "images" and few.height:
-        which = "all cells" if few.height == rows.height else _some([cell.rsplit("@", 1)[0] for cell in few["cell"]])
+        which = "all cells" if few.height == rows.height else some([cell.rsplit("@", 1)[0] for cell in few["cell"]])
         notes.append(f"no interval with fewer than {FEWEST} seeds: {which}")
     for why, cells in sorted(intervals.without.items()):
-        notes.append(f"no interval, {why}: {'all cells' if len(cells) == rows.height else _some(sorted(cells))}")
+        notes.append(f"no interval, {why}: {'all cells' if len(cells) == rows.height else some(sorted(cells))}")
     return notes
 
 
@@ -37,15 +36,15 @@ def notes_on_cells(live: pl.DataFrame, finals: pl.DataFrame) -> list[str]:
     complete = finals.select(CELL).unique()
     others = single.filter(pl.col("kind") == "final", pl.col("state") != "complete")
     whole = single.join(complete, on=CELL, how="anti", maintain_order="left")
-    some = others.join(complete, on=CELL, how="semi", maintain_order="left")
-    notes = [(_name(cell), f"{_states(cell)} among the finals{_reasons(cell)}") for cell in _cells(some)]
+    partly = others.join(complete, on=CELL, how="semi", maintain_order="left")
+    notes = [(_name(cell), f"{_states(cell)} among the finals{_reasons(cell)}") for cell in _cells(partly)]
     notes += [(_name(cell), _without_row(cell)) for cell in _cells(whole)]
     if len(notes) <= NAMED:
         return [f"{name}: {what}" for name, what in sorted(notes)]
     counted: dict[str, list[str]] = {}
     for name, what in sorted(notes):
         counted.setdefault(what, []).append(name)
-    return [f"{len(names)} cells: {what}: {_some(names)}" if len(names) > 1 else f"{names[0]}: {what}"
+    return [f"{len(names)} cells: {what}: {some(names)}" if len(names) > 1 else f"{names[0]}: {what}"
             for what, names in sorted(counted.items(), key=lambda one: -len(one[1]))]  # fmt: skip
 
 
@@ -94,8 +93,3 @@ def _states(runs: pl.DataFrame) -> str:
 def _reasons(runs: pl.DataFrame) -> str:
     found = Counter(reason for reason in runs["reason"].to_list() if reason)
     return f": {'; '.join(f'{reason} ({count}×)' for reason, count in found.most_common(3))}" if found else ""
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

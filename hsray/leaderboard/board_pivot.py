@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
-from hsray.leaderboard.board_groups import grouped
+from hsray.leaderboard.board_groups import comparable, grouped
 from hsray.leaderboard.sheet import Column, Sheet
 
 
@@ -44,9 +44,11 @@ def _sheet(title: str, rows: pl.DataFrame, axis: str, metric: str, index: list[s
         schema |= {f"{value} mark": pl.String, f"{value} ranked": pl.Boolean}
     frame = pl.DataFrame(list(lines.values()), schema=schema)
     columns = [Column(name, name, align="left") for name in index]
+    # A column holds one value of the axis: with strategies as columns, its best would be the easiest row.
+    best: Literal["high"] | None = "high" if axis != "strategy" and comparable(rows, axis) else None
     columns += [
         Column(
-            value, value, decimals=2, best="high", ends=(f"{value} low", f"{value} high"),
+            value, value, decimals=2, best=best, ends=(f"{value} low", f"{value} high"),
             mark=f"{value} mark", ranked=f"{value} ranked",
         )
         for value in values

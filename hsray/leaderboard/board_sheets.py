@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import polars as pl
 
 from hsray.errors import RequestError
-from hsray.leaderboard.board_groups import grouped
+from hsray.leaderboard.board_groups import comparable, grouped
 from hsray.leaderboard.board_pivot import pivoted
 from hsray.leaderboard.chosen import CONTAMINATED
 from hsray.leaderboard.published import DISPUTED
@@ -84,7 +85,9 @@ def _sorted(board: Board, view: View) -> pl.DataFrame:
         return rows.sort(order, descending=[one == view.metric for one in order])
     name = view.sort.removeprefix("-")
     _known([name], [one for one in rows.columns if one not in ("axes", "mark")], "--sort")
-    keys = ["official", "fraction_percent"] if name == "fraction" else [name]
+    keys: list[str | pl.Expr] = ["official", "fraction_percent"] if name == "fraction" else [name]
+    if name != "fraction" and rows[name].dtype == pl.String:  # axes are text, though their values be numbers
+        keys.insert(0, pl.col(name).cast(pl.Float64, strict=False))
     return rows.sort(keys, descending=view.sort.startswith("-"), nulls_last=True, maintain_order=True)
 
 
@@ -92,9 +95,10 @@ def _scores(board: Board, title: str, rows: pl.DataFrame, view: View) -> Sheet:
     names = [name for name in name_columns(board) if name not in view.group_by]
     names.sort(key=lambda name: name != "strategy")  # it leads
     columns = [Column(name, name, align="left", mark="mark" if name == names[0] else None) for name in names]
+    best: Literal["high"] | None = "high" if comparable(rows) else None
     for metric in METRICS:
         ends = (f"{metric}_low", f"{metric}_high")
-        columns.append(Column(metric, HEADINGS[metric], decimals=2, best="high", ends=ends, unit="%"))
+        columns.append(Column(metric, HEADINGS[metric], decimals=2, best=best, ends=ends, unit="%"))
     seeds = Column("seeds", "seeds")
     if view.brief:
         columns.append(seeds)

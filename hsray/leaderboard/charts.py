@@ -122,6 +122,7 @@ def pareto_chart(
     cost: str = "cost",
     score: str = "score",
     cost_title: str = "device-hours",
+    score_title: str = HEADINGS["jaccard_macro"],
     strategies: Sequence[str] = (),
     width: int = 360,
     height: int = 240,
@@ -135,7 +136,7 @@ def pareto_chart(
         title=cost_title,
         axis=alt.Axis(tickCount=4, format="~g", grid=False, labelOverlap=True),
     )
-    y = alt.Y(f"{score}:Q", scale=alt.Scale(zero=False), title="mean Jaccard (%)")
+    y = alt.Y(f"{score}:Q", scale=alt.Scale(zero=False), title=score_title)
     front = points.filter(pl.col("front")).sort(cost)
     steps = alt.Chart(front).mark_line(interpolate="step-after", color=MUTED, strokeDash=[4, 3]).encode(x=x, y=y)
     dots = (

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's (Color Universal Design, 2008), the light ones darke
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,15 @@ INK, MUTED, RULE, ACCENT = "#1B1F26", "#5B6470", "#DFE3E8", "#0072B3"
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 WIDEST = 150  # pixels, of a name in a legend
 CHARACTER = 6  # pixels, of a legend's text
+_ONE_AT_A_TIME = threading.Lock()  # altair's limit holds for the whole process, and a dashboard draws in many threads
+
+
+def specification(chart: Any) -> dict[str, Any]:
+    """The chart in Vega-Lite with all its rows: altair would refuse more than 5000, for the sake of notebooks' size."""
+    import altair as alt
+
+    with _ONE_AT_A_TIME, alt.data_transformers.enable("default", max_rows=None):
+        return chart.to_dict(validate=False)  # ours; the check would take as long as the drawing
 
 
 def marks(frame: pl.DataFrame, strategies: Sequence[str], among: Sequence[str]) -> tuple[list[str], list[str]]:

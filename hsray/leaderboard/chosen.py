@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from hsray.axes import axis_name
+from hsray.leaderboard.definitions import settled
 from hsray.leaderboard.sheet import Column
 from hsray.scores import METRICS
 
@@ -27,6 +28,7 @@ NAMES = (
     Column("fraction", "fraction", align="left"),
     Column("variant", "strategy", align="left", mark="mark"),
 )
+NAMED = 8  # cells named one by one; of more, they are counted
 OWN_AXES = ("dataset", "strategy", "fraction")
 _AXES_SCHEMA: dict[str, Any] = {
     "axes": pl.String,
@@ -99,15 +101,17 @@ def choose(runs: Runs) -> Chosen:
     """The runs that count, out of those of `load` or of a mirror; what is chosen already stays as it is."""
     if isinstance(runs, Chosen):
         return runs
-    frame = _labelled(runs.lazy().collect())
+    frame = _labelled(settled(runs.lazy().collect()))
     usable = frame.filter(pl.col("problem").is_null(), pl.col("more").is_not_null())
     problems = frame.filter(pl.col("problem").is_not_null() | pl.col("more").is_null())
     reasons = problems.with_columns(pl.col("problem").fill_null("the fraction in the tag hsray.axes is no number"))
     notes = [f"{count} {_runs(count)} not used: {reason}" for reason, count in _counted(reasons, "problem")]
-    current = _current(usable)
-    chosen = usable.join(current, on=CELL, how="semi", maintain_order="left")
-    if older := usable.height - chosen.height:
-        notes.append(f"{older} {_runs(older)} of earlier definitions of these cells not used")
+    chosen = usable.filter(pl.col("definition") == "current")
+    if others := usable.height - chosen.height:
+        notes.append(f"{others} {_runs(others)} of other definitions of these cells not used")
+    awaited = usable.filter(pl.col("definition") == "newer")["cell_name"].unique().sort().to_list()
+    if awaited:
+        notes.append(f"the newest definition has no complete final yet, so a former one counts: {some(awaited)}")
     live = chosen.filter(~pl.col("superseded"))
     if superseded := chosen.height - live.height:
         notes.append(f"{superseded} superseded {_runs(superseded)} not used")
@@ -161,18 +165,14 @@ def _label(text: str) -> tuple[str, str | None, float | None, bool, str | None]:
     return text, f"{'official ' if official else ''}{percent:g} %", float(f"{percent:g}"), official, more
 
 
-def _current(usable: pl.DataFrame) -> pl.DataFrame:
-    """Of every cell the definition that counts: the one with complete finals, else the one that ran last."""
-    counts = (pl.col("kind") == "final") & (pl.col("state") == "complete") & ~pl.col("superseded")
-    ranked = usable.group_by("experiment", "cell_name", "cell").agg(
-        counts.any().alias("counts"), pl.col("started_ms").max()
-    )
-    ranked = ranked.sort("counts", "started_ms", "cell", descending=True)
-    return ranked.unique(["experiment", "cell_name"], keep="first", maintain_order=True)
-
-
 def _counted(frame: pl.DataFrame, column: str) -> list[tuple[str, int]]:
     return sorted(frame.group_by(column).len().iter_rows())
+
+
+def some(names: Sequence[str]) -> str:
+    """Names one by one, of many the first."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _runs(count: int) -> str:

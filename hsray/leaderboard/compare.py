@@ -82,8 +82,10 @@ def compare_all(
     columns = _columns(rows, several=len(metrics) > 1)
     if not len(rows):
         return [Sheet("pairwise", rows, columns, ("no two strategies share a dataset and fraction", *notes))]
-    if len(rows) > 1:
-        notes = [f"Holm's correction is over all {len(rows)} comparisons of all datasets and fractions", *notes]
+    tested = {"images": rows["p_images"].count(), "seeds": rows["p_seeds"].count()}
+    over = " and ".join(f"the {count} comparisons tested over {what}" for what, count in tested.items() if count > 1)
+    if over:
+        notes = [f"Holm's correction is over {over}, of all datasets and fractions", *notes]
     sheets = [
         Sheet(f"{dataset}, {fraction} of the training images: pairwise", of_place, columns)
         for (dataset, fraction), of_place in rows.group_by("dataset", "fraction", maintain_order=True)
@@ -173,8 +175,8 @@ def _explained(rows: pl.DataFrame) -> list[str]:
         said.append(f"no test over seeds alone with fewer than eight shared seeds: {few} of {len(rows)} comparisons")
     if rows["p_images"].count() or rows["p_seeds"].count():
         said.append(
-            "Holm: p corrected for all comparisons shown; better: so corrected (over images where tested, else over "
-            "seeds) p is below 0.05, and the interval of the difference leaves out zero"
+            "Holm: p corrected for all comparisons so tested; better: so corrected (over images where tested, else "
+            "over seeds) p is below 0.05, and the interval of the difference leaves out zero"
         )
     if methods := rows["method"].drop_nulls().unique().sort().to_list():
         said.append(f"± of the difference, 95 %: {'; '.join(methods)}")

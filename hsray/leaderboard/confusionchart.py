@@ -34,17 +34,19 @@ def confusion_chart(
         {"true": names[t], "predicted": names[p], "share": float(confusion_KK[t, p] / confusion_KK[t].sum())}
         for t in true
         for p in predicted
+        if confusion_KK[t, p]
     ]
     base = alt.Chart(pl.DataFrame(rows, schema=SCHEMA)).encode(
         x=alt.X(
             "predicted:N",
             sort=[names[k] for k in predicted],
+            scale=alt.Scale(domain=[names[k] for k in predicted]),  # those, too, into which nothing falls
             axis=alt.Axis(labelAngle=-60, labelLimit=110, grid=False),
             title="predicted",
         ),
         y=alt.Y("true:N", sort=[names[k] for k in true], axis=alt.Axis(labelLimit=110, grid=False), title="true"),
     )
-    cells = base.transform_filter("datum.share > 0").mark_rect(fill=ACCENT)
+    cells = base.mark_rect(fill=ACCENT)
     layers = [
         cells.encode(
             fillOpacity=alt.FillOpacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0, 0.5]), legend=None),

@@ -97,6 +97,8 @@ def _checked(path: Path, parts: dict[str, NDArray]) -> Confusions:
         _refuse(path, f"{shape[0]} matrices of {shape[1]} classes, {images.shape} images, {names.shape} class names")
     if ignore.shape != () or ignore.dtype.kind not in "iu":
         _refuse(path, "ignore_id is no whole number")
+    if not 0 <= int(ignore) < len(names):
+        _refuse(path, f"ignore_id {int(ignore)} is none of its {len(names)} classes")
     if matrices.min() < 0 or matrices.max() > 2**40:
         _refuse(path, "a count of pixels is negative or beyond all sense")
     return Confusions(

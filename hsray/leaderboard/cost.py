@@ -9,11 +9,10 @@ import polars as pl
 
 from hsray.leaderboard import statistics
 from hsray.leaderboard.chosen import CELL, CONTAMINATED, METRIC_NAMES, NAMES, PLACE, Chosen, Runs, choose
+from hsray.leaderboard.hours import DIGITS, HOUR, features_once, hours_sheet, stated, timed, untimed
 from hsray.leaderboard.sheet import Column, Sheet
 
 SHARE = 0.95
-HOUR = 3600
-DIGITS = 9  # sums are rounded, so that the order in which threads added them up cannot show
 FEATURES = "the time of a frozen encoder's features is counted once"
 
 
@@ -30,7 +29,7 @@ def costs(runs: Runs, metric: str = "jaccard_macro", target: float | None = None
     return [
         _reach(progress, trial_notes, target),
         _front(chosen, finals, metric, final_notes),
-        _hours(chosen),
+        hours_sheet(chosen),
         _best(progress, chosen.notes),
     ]
 
@@ -38,9 +37,11 @@ def costs(runs: Runs, metric: str = "jaccard_macro", target: float | None = None
 def _progress(trials: pl.DataFrame) -> pl.DataFrame:
     """Each trial with its number in the order of ends, the cell's best so far and the device-hours spent so far."""
     features = pl.col("features_seconds").max().over(CELL)
+    hours = ((pl.col("device_seconds").cum_sum().over(CELL) + features) / HOUR).round(DIGITS)
+    known = (pl.col("device_seconds") > 0).any().over(CELL)  # null: what no trial says is not free
     return trials.with_columns(
         pl.int_range(1, pl.len() + 1).over(CELL).alias("number"),
-        ((pl.col("device_seconds").cum_sum().over(CELL) + features) / HOUR).round(DIGITS).alias("device_hours"),
+        pl.when(known).then(hours).alias("device_hours"),
         pl.col("score").cum_max().forward_fill().over(CELL).alias("best"),
     )
 
@@ -69,7 +70,7 @@ def _reach(progress: pl.DataFrame, notes: Sequence[str], target: float | None) -
     what = f"{target:g} %" if target is not None else f"{100 * SHARE:g} % of the best on the same dataset and fraction"
     said = [
         f"target: a validation Jaccard of {what}; trials in the order they ended, failed and pruned ones count",
-        f"device time: the trials' time × workers; {FEATURES}; – not reached",
+        f"device time: the trials' time × workers; {FEATURES}; – not reached, or not known",
     ]
     columns = (
         *NAMES,
@@ -80,7 +81,7 @@ def _reach(progress: pl.DataFrame, notes: Sequence[str], target: float | None) -
         Column("trials_in_all", "trials in all"),
         Column("seconds_in_all", "device time in all", unit="s"),
     )
-    return Sheet("cost to reach a score", _timed(frame), columns, (*_marked(frame), *said, *notes))
+    return Sheet("cost to reach a score", timed(frame), columns, (*_marked(frame), *said, *notes))
 
 
 def _front(chosen: Chosen, finals: pl.DataFrame, metric: str, notes: Sequence[str]) -> Sheet:
@@ -89,21 +90,24 @@ def _front(chosen: Chosen, finals: pl.DataFrame, metric: str, notes: Sequence[st
         pl.col(metric).mean().round(DIGITS).alias("score"),
         pl.len().alias("seeds"),
     )
-    spent = chosen.runs.group_by(*CELL).agg(_seconds("device_seconds").sum() + _features())
+    seconds = stated("device_seconds")
+    spent = chosen.runs.group_by(*CELL).agg(pl.when(seconds.count() > 0).then(seconds.sum() + features_once()))
     frame = scores.join(spent.rename({"device_seconds": "hours"}), on=CELL, how="left", maintain_order="left")
     frame = frame.with_columns((pl.col("hours") / HOUR).round(DIGITS), (~pl.col("contaminated")).alias("ranked"))
     parts = []
     for _, group in frame.group_by("dataset", "official", "fraction_percent", maintain_order=True):
-        kept = group["ranked"].to_numpy()
+        kept = (group["ranked"] & group["hours"].is_not_null()).to_numpy()
         front = np.zeros(len(group), dtype=bool)
-        front[kept] = statistics.pareto(group["score"].to_numpy()[kept], group["hours"].to_numpy()[kept])
+        if kept.any():
+            front[kept] = statistics.pareto(group["score"].to_numpy()[kept], group["hours"].to_numpy()[kept])
         parts.append(group.with_columns(pl.Series("front", front, dtype=pl.Boolean)))
     if parts:
-        frame = pl.concat(parts).sort("dataset", "official", "fraction_percent", "hours", "variant")
+        frame = pl.concat(parts).sort("dataset", "official", "fraction_percent", "hours", "variant", nulls_last=True)
     else:
         frame = frame.with_columns(pl.lit(value=False).alias("front"))
     said = [
-        "on the front: no other strategy of the dataset and fraction scores as high for less",
+        "on the front: no other strategy of the dataset and fraction scores as high for less; nor is one there whose "
+        "device time is not known (–)",
         f"score: mean over the finals on the test set; device time: all trials and finals of the cell; {FEATURES}",
     ]
     columns = (
@@ -113,45 +117,8 @@ def _front(chosen: Chosen, finals: pl.DataFrame, metric: str, notes: Sequence[st
         Column("seeds", "seeds"),
         Column("front", "on the front", align="left"),
     )
-    return Sheet("score and cost", _timed(frame), columns, (*_marked(frame), *said, *notes), "ranked")
-
-
-def _hours(chosen: Chosen) -> Sheet:
-    """Features serve all fractions and seeds of a dataset and strategy, so they are counted once for these."""
-    features = (
-        chosen.runs.group_by("experiment", "dataset", "strategy").agg(_features()).group_by("strategy")
-        .agg(pl.col("device_seconds").sum().alias("features"))
-    )  # fmt: skip
-    of = {kind: pl.col("kind") == kind for kind in ("trial", "final")}
-    frame = (
-        chosen.runs.group_by("strategy")
-        .agg(
-            pl.struct(CELL).n_unique().alias("cells"),
-            *(
-                of["trial"].and_(pl.col("state") == state).sum().alias(state)
-                for state in ("complete", "pruned", "failed")
-            ),
-            of["final"].sum().alias("finals"),
-            (_seconds("device_seconds").filter(of["trial"]).sum() / HOUR).round(DIGITS).alias("trial_hours"),
-            (_seconds("device_seconds").filter(of["final"]).sum() / HOUR).round(DIGITS).alias("final_hours"),
-        )
-        .join(features, on="strategy", how="left")
-        .with_columns((pl.col("features") / HOUR).round(DIGITS).alias("feature_hours"))
-        .with_columns(pl.sum_horizontal("trial_hours", "final_hours", "feature_hours").alias("hours"))
-        .drop("features")
-        .sort("hours", "strategy", descending=[True, False])
-    )
-    columns = (
-        Column("strategy", "strategy", align="left"),
-        Column("seconds", "device time", unit="s"),
-        Column("trial_seconds", "of trials", unit="s"),
-        Column("final_seconds", "of finals", unit="s"),
-        Column("feature_seconds", "of features", unit="s"),
-        Column("cells", "cells"),
-        *(Column(state, f"trials {state}") for state in ("complete", "pruned", "failed")),
-        Column("finals", "finals"),
-    )
-    return Sheet("device time by strategy", _timed(frame), columns, ("over all datasets and fractions",))
+    below = (*_marked(frame), *said, *untimed(chosen.runs), *notes)
+    return Sheet("score and cost", timed(frame), columns, below, "ranked")
 
 
 def _best(progress: pl.DataFrame, notes: Sequence[str]) -> Sheet:
@@ -167,26 +134,10 @@ def _best(progress: pl.DataFrame, notes: Sequence[str]) -> Sheet:
     said = "best validation Jaccard so far: the trials that improved it, and the last one; in the order they ended"
     return Sheet(
         "best so far",
-        _timed(frame.with_columns(pl.col("device_hours").alias("hours"))),
+        timed(frame.with_columns(pl.col("device_hours").alias("hours"))),
         columns,
         (*_marked(frame), said, *notes),
     )
-
-
-def _timed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Every column of hours in seconds too, which are shown as durations: a demo takes seconds, a study weeks."""
-    hours = [name for name in frame.columns if "hours" in name and name != "device_hours"]
-    return frame.with_columns(
-        (pl.col(name) * HOUR).round(DIGITS - 3).alias(name.replace("hours", "seconds")) for name in hours
-    )
-
-
-def _seconds(name: str) -> pl.Expr:
-    return pl.when(pl.col(name).is_finite()).then(pl.col(name))
-
-
-def _features() -> pl.Expr:
-    return _seconds("features_seconds").max().fill_null(0.0).alias("device_seconds")
 
 
 def _marked(frame: pl.DataFrame) -> list[str]:

@@ -10,7 +10,8 @@ import polars as pl
 
 from hsray.errors import RequestError
 from hsray.leaderboard.board_intervals import Over
-from hsray.leaderboard.selection import Condition, experiments_of, once, select
+from hsray.leaderboard.drawn import drawn_rows, numbered
+from hsray.leaderboard.selection import Condition, experiments_of, select
 from hsray.leaderboard.table import Board, table
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def load(
     notes: list[str] = []
     for one in uris if sync else []:
         notes += bring_up_to_date(Path(mirror), one, experiments, lacking_ok=len(uris) > 1).notes
-    return Leaderboard(Mirror(Path(mirror), offline=not sync), experiments, where, notes)
+    return Leaderboard(Mirror(Path(mirror), offline=not sync, uri=uris), experiments, where, notes)
 
 
 class Leaderboard:
@@ -56,7 +57,7 @@ class Leaderboard:
         self, mirror: Mirror, experiments: Sequence[str] = (), where: Sequence[str] = (), notes: Sequence[str] = ()
     ) -> None:
         self.mirror = mirror
-        chosen, twice = once(experiments_of(mirror, experiments))
+        chosen, twice = experiments_of(mirror, experiments)
         found, left_out = select(chosen, [Condition.parse(text) for text in where], mirror)
         self.runs: pl.LazyFrame = found.lazy()
         self.notes = [*notes, *left_out, *twice]
@@ -82,10 +83,11 @@ class Leaderboard:
         return _frame(compare(self.runs, a, b, confusions_of(self.mirror), [metric]))
 
     def curves(self, metric: str = "jaccard_macro") -> pl.DataFrame:
-        """Means and intervals by fraction."""
-        from hsray.leaderboard.curves import curves
+        """Means and intervals by fraction, of every dataset."""
+        from hsray.leaderboard.curves import CURVE_SCHEMA, curves
 
-        return _frame(curves(self.runs, metric))
+        points = list(CURVE_SCHEMA)  # the other sheets hold what the curves amount to
+        return pl.concat([sheet.frame for sheet in curves(self.runs, metric) if sheet.frame.columns == points])
 
     def query(self, sql: str) -> pl.DataFrame:
         """SQL over the whole mirror: the tables runs, metrics, params and tags. Raises RequestError where it fails."""
@@ -102,20 +104,23 @@ class Leaderboard:
 
         from hsray.leaderboard.charts import curve_chart, scores_chart
 
-        rows = self.table()
+        rows = drawn_rows(self.table(), self.runs)
         if kind not in ("scores", "curve"):
             raise RequestError(f"there is no chart '{kind}'", do="take one of: scores, curve")
         if not rows.height:
             raise RequestError("no final is complete, so there is nothing to draw", do="print .board().notes")
-        strategies = rows["strategy"].unique().sort().to_list()
+        variants = rows["variant"].unique().sort().to_list()
         by = ["dataset", "fraction"] if kind == "scores" else ["dataset"]
         draw = scores_chart if kind == "scores" else curve_chart
         parts = rows.partition_by(by, as_dict=True, maintain_order=True)
-        drawn = [draw(of, metric, strategies=strategies).properties(title=", ".join(key)) for key, of in parts.items()]
+        drawn = [
+            draw(of, metric, strategies=numbered(of, variants)).properties(title=", ".join(key))
+            for key, of in parts.items()
+        ]
         config = drawn[0].config
         for chart in drawn:
             chart.config = alt.Undefined  # which altair takes at the top alone
-        whole = alt.vconcat(*drawn)
+        whole = alt.vconcat(*drawn).resolve_scale(color="independent", shape="independent")
         whole.config = config
         return whole
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,39 +10,26 @@ import numpy as np
 import polars as pl
 
 from hsray.errors import RequestError
+from hsray.leaderboard.drawn import drawn_rows
+from hsray.leaderboard.panels import INK, Shown, draw_predictions, grid
 from hsray.leaderboard.runs import load
 from hsray.leaderboard.table import table
 from hsray.tracking.client import answering, open_client
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
 PREDICTIONS = "predictions.npz"
 # Okabe and Ito's palette, told apart by the colour-blind; black comes last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dvp*"
-UNLABELLED = (58, 58, 58)
-INK, FAINT = "#222222", "#8a8a8a"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The picture file of one final: rgb (H, W, 3), labels and prediction (H, W), class_rgb (K, 3)."""
-
-    strategy: str
-    rgb: np.ndarray
-    labels: np.ndarray
-    prediction: np.ndarray
-    class_rgb: np.ndarray
-    class_names: list[str]
-    ignore_id: int
-    score: float
+FAINT = "#8a8a8a"
 
 
 def figure(experiment: str, uri: str, path: Path, runs: pl.DataFrame | None = None) -> None:
     """Draw mean Jaccard by fraction with its intervals, and the predictions of one final of every strategy, as PNG.
 
+    Strategies that differ in further axes have lines of their own, official subsets too (dashed); ‡ is contaminated.
     Of several datasets the first is drawn. Predictions are those of the lowest seed at the largest fraction. `runs`:
     those that are looked at, all of the experiment unless given.
 
@@ -63,13 +48,13 @@ def figure(experiment: str, uri: str, path: Path, runs: pl.DataFrame | None = No
             do="wait for the finals; hsray leaderboard says what is missing",
         )
     dataset = board.rows["dataset"][0]
-    rows = board.rows.filter(pl.col("dataset") == dataset)
+    rows = drawn_rows(board.rows.filter(pl.col("dataset") == dataset), runs)
     shown = _predictions(runs, rows, uri)
     numbers = _numbers(rows)
     style: Any = {"font.size": 9, "axes.edgecolor": FAINT, "text.color": INK, "axes.labelcolor": INK}
     with mpl.rc_context(style):
         if shown:
-            columns, lines, height = _grid(shown)
+            columns, lines, height = grid(shown)
             drawing = Figure(figsize=(5.0 + 2.1 * columns, height), dpi=160, layout="constrained")
             left, right = drawing.subfigures(1, 2, width_ratios=[5.0, 2.1 * columns], wspace=0.02).tolist()  # type: ignore[union-attr]
             _draw_scores(left.subplots(), rows, dataset, numbers)
@@ -77,7 +62,7 @@ def figure(experiment: str, uri: str, path: Path, runs: pl.DataFrame | None = No
                 f"predictions of one final each, {_last_fraction(rows)} of the training images",
                 x=0.01, ha="left", fontsize=10.5, fontweight="bold",
             )  # fmt: skip
-            _draw_predictions(right, shown, numbers, columns, lines)
+            draw_predictions(right, shown, {name: _colour(number) for name, number in numbers.items()}, columns, lines)
         else:
             drawing = Figure(figsize=(5.6, 4.4), dpi=160, layout="constrained")
             _draw_scores(drawing.subplots(), rows, dataset, numbers)
@@ -86,25 +71,23 @@ def figure(experiment: str, uri: str, path: Path, runs: pl.DataFrame | None = No
 
 def _numbers(rows: pl.DataFrame) -> dict[str, int]:
     """The same number, hence colour and mark, for a strategy everywhere."""
-    return {strategy: number % len(COLOURS) for number, strategy in enumerate(sorted(rows["strategy"].unique()))}
+    return {strategy: number for number, strategy in enumerate(sorted(rows["strategy"].unique()))}
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
 
 
 def _draw_scores(axes: Axes, rows: pl.DataFrame, dataset: str, numbers: dict[str, int]) -> None:
     places = _places(rows)
     ends: list[tuple[float, float, str, str]] = []
     for strategy, number in numbers.items():
-        of_strategy = rows.filter(pl.col("strategy") == strategy).sort("official", "fraction_percent", "jaccard_macro")
-        of_strategy = of_strategy.unique(["official", "fraction_percent"], keep="last", maintain_order=True)
         shift = (number - (len(numbers) - 1) / 2) * 0.035
-        x = [places[label] + shift for label in of_strategy["fraction"]]
-        y = of_strategy["jaccard_macro"].to_list()
-        ends_of = [pl.col(f"jaccard_macro_{end}").fill_null(pl.col("jaccard_macro")) for end in ("low", "high")]
-        low, high = (end.to_numpy() for end in of_strategy.select(ends_of))
-        axes.errorbar(
-            x, y, yerr=[y - low, high - y], color=COLOURS[number], marker=MARKERS[number], markersize=6,
-            linewidth=1.8, elinewidth=1.1, capsize=3, markeredgecolor="white", markeredgewidth=0.8,
-        )  # fmt: skip
-        ends.append((x[-1], y[-1], strategy, COLOURS[number]))
+        of_strategy = rows.filter(pl.col("strategy") == strategy).sort("official", "fraction_percent", "cell")
+        for part in of_strategy.partition_by("official", maintain_order=True):
+            x = [places[label] + shift for label in part["fraction"]]
+            _draw_line(axes, x, part, number)
+        ends.append((x[-1], part["jaccard_macro"][-1], strategy, _colour(number)))
     axes.margins(x=0.08, y=0.12)
     if len(places) == 1:
         axes.set_xlim(-0.5, 0.5)  # else a few hundredths would fill the axis
@@ -117,6 +100,18 @@ def _draw_scores(axes: Axes, rows: pl.DataFrame, dataset: str, numbers: dict[str
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK, length=3)
+
+
+def _draw_line(axes: Axes, x: list[float], part: pl.DataFrame, number: int) -> None:
+    ends = [pl.col(f"jaccard_macro_{end}").fill_null(pl.col("jaccard_macro")) for end in ("low", "high")]
+    low, high = (end.to_numpy() for end in part.select(ends))
+    y = part["jaccard_macro"].to_numpy()
+    turn = number // len(COLOURS)  # shapes go on by one a round, so that no two strategies look the same
+    axes.errorbar(
+        x, y, yerr=[y - low, high - y], color=_colour(number), marker=MARKERS[(number + turn) % len(MARKERS)],
+        markersize=6, linestyle="--" if part["official"][0] else "-", linewidth=1.8, elinewidth=1.1, capsize=3,
+        markeredgecolor="white", markeredgewidth=0.8,
+    )  # fmt: skip
 
 
 def _places(rows: pl.DataFrame) -> dict[str, float]:
@@ -143,53 +138,6 @@ def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
             strategy, (right, height), xytext=(9, 0), textcoords="offset points", color=colour,
             va="center", fontweight="bold", annotation_clip=False,
         )  # fmt: skip
-
-
-def _grid(shown: list[Shown]) -> tuple[int, int, float]:
-    """Columns, lines and the figure's height in inches for the panels and one place for the classes."""
-    height, width = shown[0].labels.shape
-    panels = len(shown) + 3
-    columns = 2 if width > 1.8 * height else 3
-    lines = -(-panels // columns)
-    return columns, lines, float(np.clip(lines * (2.1 * height / width + 0.3) + 0.4, 3.9, 8.0))
-
-
-def _draw_predictions(part: FigureBase, shown: list[Shown], numbers: dict[str, int], columns: int, lines: int) -> None:
-    first = shown[0]
-    panels = [("pseudo-RGB", first.rgb, INK), ("labels", _coloured(first.labels, first), INK)]
-    for one in shown:
-        kept = np.where(one.labels == one.ignore_id, one.ignore_id, one.prediction)
-        panels.append(
-            (f"{one.strategy}  {100 * one.score:.1f} %", _coloured(kept, one), COLOURS[numbers[one.strategy]])
-        )
-    grid = part.subplots(lines, columns, squeeze=False).ravel()
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, (title, image, colour) in zip(grid, panels, strict=False):
-        axes.imshow(image, interpolation="nearest")
-        axes.set_title(title, fontsize=9, color=colour, loc="left", pad=3)
-    _draw_classes(grid[len(panels)], first)
-
-
-def _draw_classes(axes: Axes, shown: Shown) -> None:
-    from matplotlib.patches import Patch
-
-    present = [int(label) for label in np.unique(shown.labels) if label != shown.ignore_id]
-    marks = [Patch(color=_hex(shown.class_rgb[label]), label=shown.class_names[label]) for label in present]
-    marks.append(Patch(color=_hex(UNLABELLED), label="unlabelled"))
-    axes.legend(
-        handles=marks, loc="upper left", bbox_to_anchor=(0, 1), ncols=1 if len(marks) < 9 else 2, frameon=False,
-        fontsize=7 if len(marks) < 9 else 6, handlelength=1, handleheight=1, columnspacing=0.8, borderaxespad=0,
-    )  # fmt: skip
-
-
-def _hex(rgb: Sequence[int] | np.ndarray) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*(int(part) for part in rgb))
-
-
-def _coloured(labels: np.ndarray, shown: Shown) -> np.ndarray:
-    colours = np.vstack([shown.class_rgb, UNLABELLED]).astype(np.uint8)
-    return colours[np.where(labels == shown.ignore_id, len(shown.class_rgb), labels)]
 
 
 def _last_fraction(rows: pl.DataFrame) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -14,6 +16,7 @@ from hsray.leaderboard.runs import load
 from hsray.leaderboard.sheet import FORMATS, Sheet, checked, render_sheets
 from hsray.leaderboard.table import Board, table
 
+FRAMES = ("csv", "parquet")  # formats that hold one frame and nothing besides
 INTERNAL = ("official", "axes", "cell", "task", "mark")
 
 
@@ -29,6 +32,8 @@ def print_table(experiment: str, uri: str, format: str = "table", *, published: 
     if published:
         board = against_published(board)
     write_out(lambda width, colour: rendered(board, format, width=width, colour=colour), None)
+    for note in untold(board, format):
+        print(note, file=sys.stderr)
 
 
 def render(board: Board, format: str = "table", view: View | None = None) -> str:
@@ -61,6 +66,22 @@ def rendered(
     return as_parquet(sheets) if format == "parquet" else render_sheets(sheets, format, width=width, colour=colour)
 
 
+def untold(board: Board, format: str, view: View | None = None) -> list[str]:
+    """What a reader must know and this format of the board, or of its pivot, has no place for: CSV and Parquet."""
+    if format not in FRAMES:
+        return []
+    if view and view.pivot:
+        return notes_of(board_sheets(board, view))
+    fronts = len(board.fronts) if len(board.rows) else 0
+    where = f"{fronts} {'row' if fronts == 1 else 'rows'} of Pareto fronts not in {format}: --format json has them"
+    return [*board.notes, *([where] if fronts else [])]
+
+
+def notes_of(sheets: Sequence[Sheet]) -> list[str]:
+    """All notes, each once."""
+    return list(dict.fromkeys(note for sheet in sheets for note in sheet.notes))
+
+
 def _as_json(board: Board) -> str:
     return dump(
         {
@@ -75,7 +96,7 @@ def _as_json(board: Board) -> str:
 
 
 def _frame(board: Board) -> pl.DataFrame:
-    """The rows; where all cells search the fraction, their fronts. Notes do not fit into a frame."""
+    """The rows; where all cells search the fraction, their fronts. `untold` says what does not fit into a frame."""
     rows = board.rows if len(board.rows) or not len(board.fronts) else board.fronts
     return rows.drop([name for name in INTERNAL if name in rows.columns])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import polars as pl
 
 from hsray.axes import axis_name
 from hsray.errors import RequestError
+from hsray.leaderboard.definitions import settled
 
 if TYPE_CHECKING:
     from hsray.leaderboard.mirror import Mirror
@@ -73,44 +74,59 @@ def select(
 ) -> tuple[pl.DataFrame, list[str]]:
     """The runs that meet all conditions, and notes that count the others.
 
-    A run that cannot be used and lacks what is asked for stays, so that it is counted as what it is.
+    What has no such name differs from every value. A run that cannot be used and lacks what is asked for stays, so that
+    it is counted as what it is. Which definition of a cell counts, how often the test set was read and whether the cell
+    is contaminated are those of all its runs (`settled`).
 
     Raises:
         RequestError: nothing is called so; names what there is.
     """
-    frame = runs
+    frame = settled(runs)
     for number, condition in enumerate(conditions):
         column = f"asked {number}"
         frame = frame.with_columns(_value(frame, condition.name, mirror).alias(column))
-        kept = condition.holds(pl.col(column)).fill_null(value=False)
+        kept = condition.holds(pl.col(column)).fill_null(value=condition.operator == "!=")
         frame = frame.filter(kept | (pl.col(column).is_null() & pl.col("problem").is_not_null())).drop(column)
     left_out = runs.height - frame.height
     return frame, [f"{left_out} {'run' if left_out == 1 else 'runs'} left out by the filters"] if left_out else []
 
 
-def once(runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Every run once, though it be mirrored from two addresses of one store; and a note that counts the others."""
+def once(runs: pl.DataFrame, synced: Mapping[str, int]) -> tuple[pl.DataFrame, list[str]]:
+    """Every experiment once that is mirrored from several addresses of one store, as they share runs show: as it was
+    found by the last sync (`synced`: when, by source). And notes that count the runs left out.
+    """
     if "source" not in runs.columns or runs["source"].n_unique() < 2:
         return runs, []
-    single = runs.unique("run_id", keep="first", maintain_order=True)
-    twice = runs.height - single.height
-    note = f"{twice} {'run is' if twice == 1 else 'runs are'} mirrored from two addresses and counted once"
-    return single, [note] if twice else []
+    newest_first = sorted(runs["source"].unique(), key=lambda source: (-synced[source], source))
+    ranked = runs.with_columns(
+        pl.col("source").replace_strict({source: rank for rank, source in enumerate(newest_first)}).alias("rank")
+    )
+    best = ranked.with_columns(pl.col("rank").min().over("experiment_id", "run_id").alias("best"))
+    stale = best.filter(pl.col("rank") > pl.col("best")).group_by("source", "experiment_id").agg(pl.col("best").min())
+    left_out = runs.join(stale, on=["source", "experiment_id"], how="inner")
+    counted = left_out.group_by("experiment", "source", "best").len().sort("experiment", "source")
+    notes = [
+        f"{count} {'run' if count == 1 else 'runs'} of {name} at {source} not used: "
+        f"the same store was synced later from {newest_first[newer]}"
+        for name, source, newer, count in counted.iter_rows()
+    ]
+    return runs.join(stale, on=["source", "experiment_id"], how="anti", maintain_order="left"), notes
 
 
-def experiments_of(mirror: Mirror, names: Sequence[str]) -> pl.DataFrame:
-    """The runs of these experiments, of all where none is named.
+def experiments_of(mirror: Mirror, names: Sequence[str]) -> tuple[pl.DataFrame, list[str]]:
+    """The runs of these experiments, of all where none is named, each once; and notes on those left out.
 
     Raises RequestError: the mirror has no such experiment; names those it has.
     """
+    synced = {source.address: source.synced_ms for source in mirror.manifest.sources.values()}
     if not names:
-        return mirror.runs().collect()
+        return once(mirror.runs().collect(), synced)
     there = set(mirror.sources()["experiment"])
     for name in names:
         if name not in there:
             do = f"take one of: {', '.join(sorted(there)) or 'none'}; or sync first"
             raise RequestError(f"the mirror has no experiment '{name}'", where=str(mirror.folder), do=do)
-    return mirror.runs().filter(pl.col("experiment").is_in(list(names))).collect()
+    return once(mirror.runs().filter(pl.col("experiment").is_in(list(names))).collect(), synced)
 
 
 def _value(frame: pl.DataFrame, name: str, mirror: Mirror | None) -> pl.Series:
@@ -132,11 +148,12 @@ def _value(frame: pl.DataFrame, name: str, mirror: Mirror | None) -> pl.Series:
 
 
 def _of_runs(frame: pl.DataFrame, table: pl.LazyFrame, keys: list[str]) -> list[pl.Series]:
-    having = table.filter(pl.col("key").is_in(keys)).select("run_id", "value").collect()
+    run = ["source", "run_id"]
+    having = table.filter(pl.col("key").is_in(keys)).select(*run, "value").collect()
     if not having.height:
         return []
-    having = having.unique("run_id", keep="first", maintain_order=True)
-    return [frame.select("run_id").join(having, on="run_id", how="left", maintain_order="left")["value"]]
+    having = having.unique(run, keep="first", maintain_order=True)
+    return [frame.select(run).join(having, on=run, how="left", maintain_order="left")["value"]]
 
 
 def _axes(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:

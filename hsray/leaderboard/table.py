@@ -13,6 +13,7 @@ from hsray.axes import axis_name
 from hsray.leaderboard.board_intervals import Intervals, Over
 from hsray.leaderboard.board_notes import interval_notes, notes_on_cells, notes_on_runs
 from hsray.leaderboard.chosen import CELL, CONTAMINATED, OWN_AXES, choose
+from hsray.leaderboard.definitions import settled
 from hsray.leaderboard.pareto import fronts
 from hsray.scores import METRICS
 
@@ -29,7 +30,7 @@ class Board:
 
     Of every metric, in percent: `<metric>` the mean over seeds, `_sd` the standard deviation, `_iqm` the interquartile
     mean, `_low` and `_high` the ends of the 95 % interval (null where there is none), which `interval` names. Times are
-    in seconds. `more_axes` are columns, too, as text.
+    in seconds, null where no run states one. `more_axes` are columns, too, as text.
     """
 
     experiment: str
@@ -50,7 +51,7 @@ def table(
 
     `interval`: what is drawn again; images and both need the finals' `confusions`.
     """
-    frame = _with_test_reads(runs.lazy().collect())
+    frame = settled(runs.lazy().collect())
     chosen = choose(frame)
     live = chosen.runs
     finals, unused = _finals(live.filter(pl.col("fraction").is_not_null()))
@@ -96,7 +97,8 @@ def _rows(live: pl.DataFrame, finals: pl.DataFrame) -> pl.DataFrame:
     trial, state = pl.col("kind") == "trial", pl.col("state")
     whole = live.group_by(CELL, maintain_order=True).agg(
         *((trial & (state == name)).sum().cast(pl.Int64).alias(f"trials_{name}") for name in TRIAL_STATES),
-        pl.col("device_seconds").fill_nan(None).sum(),
+        # Null where no run states a time: what nobody measured is not free.
+        pl.when(pl.col("device_seconds").is_finite().any()).then(pl.col("device_seconds").fill_nan(None).sum()),
         # The same features serve all runs of a cell; each run states what computing them took.
         pl.col("features_seconds").fill_nan(None).max().fill_null(0.0),
     )
@@ -108,13 +110,6 @@ def _rows(live: pl.DataFrame, finals: pl.DataFrame) -> pl.DataFrame:
         pl.len().cast(pl.Int64).alias("seeds"),
     )
     return scores.join(whole, on=CELL, how="left", maintain_order="left")
-
-
-def _with_test_reads(frame: pl.DataFrame) -> pl.DataFrame:
-    """With the number of finals of a run's cell, under any definition and superseded or not, that read the test set."""
-    cell = [name for name in ("source", "experiment", "cell_name") if name in frame.columns]
-    read = pl.col("problem").is_null() & pl.col(METRICS[0]).is_not_null()
-    return frame.with_columns(read.sum().over(cell).cast(pl.Int64).alias("test_reads"))
 
 
 def _axis_columns(rows: pl.DataFrame, *, several: bool) -> tuple[pl.DataFrame, list[str]]:

@@ -40,6 +40,6 @@ def figure(chart: Any, alt: str, caption: str, *, above: bool = False) -> str:
 
 def _spec(chart: Any) -> dict[str, Any]:
     """The chart without the labels of single marks: the whole has one."""
-    spec = chart.to_dict(validate=False)  # ours; the check would take as long as the drawing
+    spec = chartstyle.specification(chart)
     spec.setdefault("config", {})["aria"] = False
     return spec

@@ -11,6 +11,7 @@ from string import Template
 import polars as pl
 
 from hsray.report import byclass, records, sections, summary
+from hsray.report.absent import missing_sentence
 from hsray.report.content import Content
 
 SECTIONS: tuple[tuple[str, str, str, Callable[[Content], str]], ...] = (
@@ -52,7 +53,7 @@ def _summary(content: Content) -> str:
         ("How many labels", summary.label_sentences(content.cells)),
         ("How sure", [sentence for sentence in [summary.seeds_sentence(content.cells)] if sentence]),
         ("At what cost", [summary.cost_sentence(content.runs)]),
-        ("What is missing", [summary.missing_sentence(content.runs, content.cells)]),
+        ("What is missing", [missing_sentence(content.runs, content.cells, content.experiment_file)]),
     ]
     if not len(content.cells):
         fronts = "The fraction is searched: the fronts below say which validation score takes how many labels."

@@ -8,16 +8,17 @@ from html import escape
 import polars as pl
 
 from hsray.leaderboard.sheet import Column, Sheet
+from hsray.report.absent import missing_sentence
 from hsray.report.content import Content
 from hsray.report.pieces import empty, folded
-from hsray.report.summary import missing_sentence
 from hsray.report.tables import notes_html, sheet_html
 
 
 def missing(content: Content) -> str:
     """Everything that is not in a table, with its reason; failed runs by cell."""
     failed = content.runs.filter(pl.col("state").is_in(["failed", "killed"]) & ~pl.col("superseded"))
-    parts = [f"<p>{escape(missing_sentence(content.runs, content.cells))}</p>", notes_html(content.notes)]
+    said = missing_sentence(content.runs, content.cells, content.experiment_file)
+    parts = [f"<p>{escape(said)}</p>", notes_html(content.notes)]
     if len(failed):
         counted = failed.group_by("cell_name", "kind", "state", pl.col("reason").fill_null("no reason given"))
         columns = (

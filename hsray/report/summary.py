@@ -1,8 +1,9 @@
 """The report's first words: sentences made from the figures, none of which says more than the figures do.
 
 *Better* is said of two strategies only where the 95 % interval of their paired difference over seeds leaves zero out
-and, where there is a test over test images, that test agrees after Holm's correction. Contaminated strategies are set
-aside: they are named, and nothing is said of their rank.
+and a test agrees after Holm's correction. Without a test the interval is told with its weakness: the highest of many
+equal means often lies above some other by chance. Contaminated strategies are set aside: they are named, and nothing is
+said of their rank.
 """
 
 from __future__ import annotations
@@ -45,12 +46,15 @@ def best_sentences(cells: pl.DataFrame, pairs: pl.DataFrame) -> list[str]:
 def verdict(best: dict[str, Any], other: dict[str, Any], pairs: pl.DataFrame) -> tuple[str, str]:
     """What may be said of the higher of two cells against the other, and the figures it rests on.
 
-    better; unclear; runs: these runs differ on these test images, and other seeds need not; open: nothing says so.
+    better; lower: on shared seeds the other is higher; uncorrected: the interval alone says better; unclear; runs:
+    these runs differ on these test images, and other seeds need not; open: nothing says so.
     """
     row, sign = _pair(best["variant"], other["variant"], pairs)
     if row is None or row["difference"] is None:
         return "open", "no seed in common"
-    difference, low, high = sign * row["difference"], None, None
+    difference = sign * row["difference"]
+    low: float | None = None
+    high: float | None = None
     figures = [f"{signed(difference)} points"]
     if row["difference_low"] is None or row["difference_high"] is None:
         figures.append("no interval with fewer than three shared seeds")
@@ -61,8 +65,10 @@ def verdict(best: dict[str, Any], other: dict[str, Any], pairs: pl.DataFrame) ->
     if p is not None:
         figures.append(f"test over {over} {p_words(p)} after Holm")
     passed = p is not None and p < LEVEL and difference > 0
-    if low is not None and low > 0 and (p is None or passed):
-        kind = "better"
+    if low is not None and low > 0 and (passed or p is None):
+        kind = "better" if passed else "uncorrected"
+    elif high is not None and high < 0:
+        kind = "lower"
     elif passed and over == "images":
         kind = "runs"
     else:
@@ -78,6 +84,9 @@ def _ranking(ranked: pl.DataFrame, pairs: pl.DataFrame) -> str:
         by_kind.setdefault(kind, []).append((other["variant"], figures))
     said = {
         "better": "It is better than {}.",
+        "lower": "On the seeds that both have, {} scored higher.",
+        "uncorrected": "Its interval against {} leaves zero out, uncorrected for the number of comparisons; no test "
+        "was possible.",
         "unclear": "These data do not tell it apart from {}.",
         "runs": "Against {} the test over images sees a difference between these very runs; whether other seeds would "
         "show it is open.",
@@ -146,25 +155,6 @@ def cost_sentence(runs: pl.DataFrame) -> str:
         text += f" Computing the features of frozen encoders took {duration_words(features)} more, once."
     without = len(runs.filter(pl.col("state") != "running")) - len(known.filter(pl.col("state") != "running"))
     return text + (f" {without} {'run tells' if without == 1 else 'runs tell'} no device time." if without else "")
-
-
-def missing_sentence(runs: pl.DataFrame, cells: pl.DataFrame) -> str:
-    """How much is not there: cells without finals, failed and unfinished runs, runs that cannot be used."""
-    to_have_finals = pl.col("problem").is_null() & pl.col("axes").str.contains('"fraction"', literal=True)
-    names = runs.filter(to_have_finals)["cell_name"].n_unique()
-    states = dict(runs.filter(pl.col("problem").is_null()).group_by("state").len().iter_rows())
-    parts = []
-    if names > len(cells):
-        parts.append(f"{names - len(cells)} of {names} cells have no complete final")
-    for state, one, several in (
-        ("failed", "failed", "failed"), ("killed", "was killed", "were killed"), ("running", "has", "have"),
-    ):  # fmt: skip
-        if count := states.get(state):
-            ended = " not ended" if state == "running" else ""
-            parts.append(f"{count} run {one}{ended}" if count == 1 else f"{count} runs {several}{ended}")
-    if unusable := runs["problem"].count():
-        parts.append(f"{unusable} {'run' if unusable == 1 else 'runs'} cannot be used")
-    return f"{'; '.join(parts)}." if parts else "Nothing is missing: every cell has its finals and no run failed."
 
 
 def _pair(best: str, other: str, pairs: pl.DataFrame) -> tuple[dict[str, Any] | None, int]:

@@ -33,7 +33,7 @@ def test_a_sweep_that_starts_meanwhile_appears_and_reaches_the_board(browser: sy
             f"document.querySelector('.hsray table').innerText.includes('{cells * seeds}/{cells * seeds}')",
             timeout=WAIT_MS,
         )
-        assert "not running" in page.inner_text(".stMain")
+        page.wait_for_function("document.querySelector('.stMain').innerText.includes('not running')", timeout=WAIT_MS)
         page.get_by_role("link", name="Leaderboard").click()
         page.wait_for_selector(".hsray table", timeout=60_000)
         window.idle()

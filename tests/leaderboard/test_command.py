@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 import hsray.leaderboard
 from hsray.cli import app
 from hsray.errors import HsrayError, RequestError
+from hsray.leaderboard.mirror import mirror
+from hsray.leaderboard.mirror.artifacts import fetch
 from hsray.leaderboard.statistics import FEWEST_IMAGES
 from hsray.tracking import Tracker
 from hsray.tracking.client import open_client
@@ -34,15 +36,22 @@ class Asked:
     folder: Path
     uri: str
 
+    @property
+    def options(self) -> list[str]:
+        return ["--mirror", str(self.folder / "mirror"), "--tracking-uri", self.uri]
+
     def __call__(self, *words: str, sync: bool = False, code: int = 0) -> str:
         """Standard output; of a refusal the error."""
-        options = ["--mirror", str(self.folder / "mirror"), "--tracking-uri", self.uri]
-        done = CliRunner().invoke(app, ["leaderboard", *words, *options, *([] if sync else ["--no-sync"])])
+        done = CliRunner().invoke(app, ["leaderboard", *words, *self.options, *([] if sync else ["--no-sync"])])
         if isinstance(done.exception, HsrayError):
             assert done.exception.exit_code == code, done.exception
             return str(done.exception)
         assert done.exit_code == code and not (done.exception and code == 0), done.output or repr(done.exception)
         return done.stdout
+
+    def untold(self, *words: str) -> str:
+        """Standard error."""
+        return CliRunner().invoke(app, ["leaderboard", *words, *self.options, "--no-sync"]).stderr
 
     def rows(self, *words: str, sync: bool = False) -> list[dict]:
         return json.loads(self(*words, "--format", "json", sync=sync))["rows"]
@@ -83,6 +92,9 @@ def test_all_formats_agree_and_hold_the_whole_statistics(asked: Asked) -> None:
     csv = pl.read_csv(io.StringIO(asked("--format", "csv")))
     asked("demo", "--out", str(asked.folder / "board.parquet"))
     parquet = pl.read_parquet(asked.folder / "board.parquet")
+    said = asked.untold("demo", "--format", "csv")
+    assert "‡ contaminated" in said and "Student's t" in said
+    assert "95 %" in asked.untold("demo", "--format", "csv", "--curve")
     for frame in (csv, parquet):
         assert frame["jaccard_macro"].to_list() == pytest.approx([row["jaccard_macro"] for row in rows])
         assert frame["jaccard_macro_low"].null_count() == 4  # of two seeds
@@ -120,7 +132,7 @@ def test_filters_groups_order_and_pivot(asked: Asked) -> None:
 
 
 def test_latex_marks_the_ranked_alone_and_carries_its_footnotes(asked: Asked) -> None:
-    latex = asked("demo", "--pivot", "dataset", "--format", "latex", "--where", "fraction=1", "--against", "published")
+    latex = asked("demo", "--pivot", "dataset", "--format", "latex", "--where", "fraction=1")
     assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == 1 and r"\toprule" in latex
     line = next(line for line in latex.splitlines() if "hypersl &" in line)
     assert line.count(r"\textbf") == 1 and line.count(r"\ddagger") == 1  # best on hcv2, contaminated on hyko2
@@ -139,6 +151,13 @@ def test_latex_marks_the_ranked_alone_and_carries_its_footnotes(asked: Asked) ->
         (("demo", "--sort", "-x"), ["no column 'x'", "jaccard_macro"]),
         (("demo", "--sort", "x", "--format", "csv"), ["no column 'x'"]),
         (("demo", "--query", "SELECT 1"), ["nothing else goes with it"]),
+        (("--query", "SELECT 1", "--pivot", "fraction"), ["nothing else goes with it", "--pivot"]),
+        (("--query", "SELECT 1", "--metric", "f1_macro"), ["nothing else goes with it", "--metric"]),
+        (("demo", "--pivot", "fraction", "--against", "published"), ["no room for published", "--pivot"]),
+        (("demo", "--cost", "--interval", "both"), ["--interval", "which is not shown", "--cost"]),
+        (("demo", "--compare", "hypersl", "runet", "--sort", "seeds"), ["--sort", "which is not shown", "--compare"]),
+        (("demo", "--importance", "--metric", "f1_macro"), ["--metric", "validation Jaccard"]),
+        (("demo", "--full"), ["--no-sync"]),
         (("--query", "DROP TABLE runs"), ["only reads"]),
         (("demo", "--out", "board.docx"), ["does not say the format", ".tex"]),
         (("demo", "--out", "no/such/folder/board.csv"), ["no such folder"]),
@@ -165,11 +184,11 @@ def test_without_a_mirror_no_sync_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_sources_of_one_name_are_kept_apart_and_one_run_counts_once(asked: Asked, tmp_path: Path) -> None:
+def test_two_sources_of_one_name_are_kept_apart_and_one_store_counts_once(asked: Asked, tmp_path: Path) -> None:
     copy = f"sqlite:///{shutil.copy(asked.folder / 'mlflow.db', tmp_path / 'copy.db')}"
     both = Asked(tmp_path, asked.uri)
     text = both("demo", "--tracking-uri", copy, sync=True)
-    assert "mirrored from two addresses and counted once" in text
+    assert f"24 runs of demo at {copy} not used: the same store was synced later" in " ".join(text.split())
     assert len(both.rows("demo")) == 8
     client = open_client(copy)
     for run in client.search_runs([client.get_experiment_by_name("demo").experiment_id]):
@@ -194,6 +213,22 @@ def test_intervals_over_images_say_what_they_lack(asked: Asked) -> None:
     assert "±" not in text  # three images
 
 
+def test_files_are_fetched_from_the_addresses_as_they_were_given(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With user and password, or here an option, which the mirror does not keep."""
+    found = []
+
+    def spied(place: str, name: str, path: Path, aside: Path, uri: str) -> bool:
+        found.append(uri)
+        return fetch(place, name, path, aside, uri)
+
+    monkeypatch.setattr(mirror, "fetch", spied)
+    given = Asked(tmp_path, f"{asked.uri}?timeout=9")
+    given("demo", "--interval", "images", sync=True)
+    assert set(found) == {given.uri}
+
+
 def test_a_damaged_confusion_file_costs_one_cell_its_interval(asked: Asked) -> None:
     asked("demo", "--interval", "images", sync=True)
     kept = sorted((asked.folder / "mirror" / "artifacts").rglob("confusion.npz"))
@@ -211,6 +246,11 @@ def test_the_python_face(asked: Asked) -> None:
     assert board.table().height == 4
     assert {len(board.chart(kind).to_dict()["vconcat"]) for kind in ("scores", "curve")} == {2, 1}
     assert board.compare("hypersl", "runet").height == 2 and board.curves().height == 4
+    whole = hsray.leaderboard.load("demo", mirror=asked.folder / "mirror", sync=False)
+    assert whole.curves()["dataset"].to_list() == ["hcv2-iros2024"] * 4 + ["hyko2"] * 4
+    charts = whole.chart("curve").to_dict()["vconcat"]
+    names = [chart["layer"][2]["encoding"]["color"]["scale"]["domain"] for chart in charts]
+    assert names == [["hypersl", "runet"], ["hypersl ‡", "runet"]]
     assert board.query("SELECT count(*) AS n FROM runs")["n"].item() == 24
     with pytest.raises(RequestError):
         hsray.leaderboard.load("dmeo", mirror=asked.folder / "mirror", sync=False)

@@ -106,6 +106,9 @@ def test_holm_is_over_all_that_is_shown() -> None:
     expected = statistics.holm([row["p_seeds"] for row in found])
     assert [row["p_seeds_holm"] for row in found] == pytest.approx(list(expected))
     assert max(row["p_seeds_holm"] - row["p_seeds"] for row in found) > 0
+    few = finals(0.5, 0.6, dataset="houston") + finals(0.4, 0.5, dataset="houston", strategy="fc")
+    said = notes(compare_all(frame(*runs, *few)))
+    assert "Holm's correction is over the 3 comparisons tested over seeds, of all datasets and fractions" in said
 
 
 def test_cells_are_paired_over_the_axes_both_have() -> None:
@@ -172,7 +175,7 @@ def test_what_is_left_out_is_counted() -> None:
     [row] = rows(sheets)
     assert (row["seeds"], row["images"]) == (3, 14)
     for expected in (
-        "2 runs of earlier definitions", "left out, finals that are not complete: 1", "1 superseded run not used",
+        "2 runs of other definitions", "left out, finals that are not complete: 1", "1 superseded run not used",
         "left out, finals without a finite score: 1", "seeds that only one side has are left out",
         "1 run not used: no tag hsray.axes",
         "cannot be read: cut off", "(1 of 3 seeds)", "test images or classes that differ",

@@ -53,6 +53,8 @@ def test_confusions_are_read_as_they_were_written(file: Path) -> None:
         {"class_names_K": np.array(["a"])},
         {"ignore_id": np.array([0, 1])},
         {"ignore_id": np.float64(0.5)},
+        {"ignore_id": np.int64(3)},
+        {"ignore_id": np.int64(-1)},
     ],
 )
 def test_files_that_hold_something_else_are_refused_by_name(file: Path, parts: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hsray.leaderboard import statistics
 from hsray.leaderboard.cost import costs
+from hsray.leaderboard.table import table
 from tests.leaderboard.frames import finals, frame, run, trials
 
 
@@ -55,6 +56,30 @@ def test_the_front_leaves_out_what_costs_more_for_less_and_what_is_contaminated(
         ("cheap", 1, True, True), ("seen", 1, False, False), ("runet", 3, True, True), ("dear", 4, False, True),
     ]  # fmt: skip
     assert front.frame["score"].to_list() == pytest.approx([30, 90, 50, 40])
+
+
+@pytest.mark.parametrize("unknown", [None, float("nan")])
+def test_an_unknown_cost_is_not_free(unknown: float | None) -> None:
+    runs = frame(
+        *trials(0.9), *finals(0.5),
+        *trials(0.9, strategy="vit", device_seconds=unknown), *finals(0.4, strategy="vit", device_seconds=unknown),
+        *trials(0.9, strategy="fc", device_seconds=unknown), *finals(0.3, strategy="fc"),
+    )  # fmt: skip
+    reach, front, hours, _ = costs(runs)
+    assert dict(reach.frame.select("variant", "hours").iter_rows()) == {"runet": 1, "vit": None, "fc": None}
+    assert front.frame.select("variant", "hours", "front").rows() == [
+        ("fc", 1, True), ("runet", 2, True), ("vit", None, False),
+    ]  # fmt: skip
+    for sheet in (front, hours):
+        assert "3 runs without a device time, counted as none" in sheet.notes
+    spent = dict(table(runs).rows.select("strategy", "device_seconds").iter_rows())
+    assert spent == {"runet": 7200, "vit": None, "fc": 3600}
+
+
+def test_where_nothing_can_be_ranked_the_front_is_empty() -> None:
+    for unranked in ({"device_seconds": None}, {"contaminated": True}):
+        front = costs(frame(*finals(0.5, **unranked), *finals(0.4, strategy="vit", **unranked)))[1].frame
+        assert front["front"].to_list() == [False, False]
 
 
 def test_hours_by_strategy() -> None:

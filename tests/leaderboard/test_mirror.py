@@ -12,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from hsray.errors import HsrayError, RequestError
-from hsray.leaderboard.mirror import Mirror, direct, parts, source_name, sync
+from hsray.leaderboard.mirror import Mirror, direct, parts, served, source_name, sync
 from hsray.leaderboard.mirror.files import PARTS
 from hsray.leaderboard.runs import SCHEMA, load
 from hsray.tracking.client import open_client
@@ -104,6 +104,40 @@ def test_what_the_client_sees_has_changed(uri: str, tmp_path: Path, monkeypatch:
     assert sync(folder, uri, full=True).removed == 1
     sync(tmp_path / "new", uri)
     assert_same(content(folder), content(tmp_path / "new"))
+
+
+def test_results_delivered_late_and_superseded_ones_reach_the_client(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync while results arrive: they keep their true starts and ends, which are past."""
+    monkeypatch.setattr(direct, "KNOWN", ())
+    monkeypatch.setattr(served, "BETWEEN", 2)
+    folder, store = tmp_path / "mirror", Store(open_client(uri))
+    first = store.run(metrics=SCORES, kind="final")
+    old = [store.run(metrics=SCORES, kind="final", seed=str(seed)) for seed in range(1, 5)]
+    killed, begun = store.run("KILLED", state=None), store.clock
+    store.client.delete_run(first)
+    store.clock += 3_600_000
+    store.run()
+    sync(folder, uri)
+    for run_id in old[:2]:
+        store.client.set_tag(run_id, "hsray.superseded", "true")
+    store.client.update_run(killed, status="RUNNING")
+    store.client.set_tag(killed, "hsray.state", "complete")
+    store.client.set_terminated(killed, "FINISHED", begun + 60)
+    store.client.restore_run(first)
+    for start in (begun - 1_000_000, begun - 3, begun - 1, begun + 500_000):
+        store.clock = start
+        store.run(metrics=SCORES, kind="final", seed="7")
+    assert sync(folder, uri).read == 9, "two superseded, one taken up, one restored, four late, the newest"
+    sync(tmp_path / "new", uri)
+    assert_same(content(folder), content(tmp_path / "new"))
+    assert sync(folder, uri).read == 1, "what is superseded is not read again"
+    store.client.delete_tag(old[0], "hsray.superseded")
+    assert sync(folder, uri).read == 2
+    sync(folder, uri)
+    sync(tmp_path / "again", uri)
+    assert_same(content(folder), content(tmp_path / "again"))
 
 
 def test_only_what_was_asked_for(uri: str, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ CASES: dict[str, tuple[pl.DataFrame, list[int], str]] = {
     ),
     "superseded": (frame(*finals(0.5, 0.6), run("final", 2, 0.9, superseded=True)), [2], "1 superseded run not used"),
     "of another definition": (
-        frame(*finals(0.5), *trials(0.5, definition="11111111")), [1], "1 run of earlier definitions of these cells",
+        frame(*finals(0.5), *trials(0.5, definition="11111111")), [1], "1 run of other definitions of these cells",
     ),
     "running": (frame(*finals(0.5, 0.6), run("trial", 3, state="running")), [2], "1 run still running"),
     "killed": (frame(*finals(0.5, 0.6), run("trial", 3, state="killed")), [2], "1 run not used: killed"),

@@ -13,9 +13,11 @@ from PIL import Image
 
 from hsray.errors import RequestError
 from hsray.leaderboard import FORMATS, Board, figure, print_table, render, table
-from hsray.leaderboard.render import rendered
+from hsray.leaderboard.board_sheets import View
+from hsray.leaderboard.render import rendered, untold
 from hsray.leaderboard.runs import load
 from tests.leaderboard.conftest import Deliver
+from tests.leaderboard.frames import finals, frame, trials
 from tests.tracking.folders import FakeRun
 
 
@@ -98,8 +100,21 @@ def test_printing_imports_neither_torch_nor_ray(uri_of_two: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program, uri_of_two], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stderr.strip() == "set()"
+    assert done.stderr.splitlines()[-1] == "set()"
     assert len(done.stdout.splitlines()) == 1 + 4
+
+
+def test_what_does_not_fit_into_a_frame_is_said_beside_it() -> None:
+    searched = trials(0.5, 0.6, fraction=None, strategy="vit")
+    searched[1]["labelled_images"] = 20.0
+    board = table(frame(*finals(0.5, 0.6), *searched))
+    for name in ("csv", "parquet"):
+        assert untold(board, name) == [*board.notes, f"2 rows of Pareto fronts not in {name}: --format json has them"]
+        assert untold(board, name, View(pivot="fraction")) == board.notes  # which holds the fronts
+        assert untold(table(frame(*searched)), name) == []
+    assert len(json.loads(render(board, "json"))["fronts"]) == 2
+    for name in ("json", "table", "html", "latex", "markdown"):
+        assert untold(board, name) == []
 
 
 def test_print_table(uri_of_two: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 
 from hsray.leaderboard import Board, recompute, table
+from hsray.leaderboard.board_sheets import View, arranged
 from hsray.leaderboard.runs import load
 from hsray.leaderboard.statistics import mean_sd, seed_interval
 from hsray.scores import METRICS, scores
+from tests.leaderboard import frames
 from tests.leaderboard.conftest import Deliver
 from tests.tracking.folders import START, FakeRun
 from tests.tracking.stores import runs_of
@@ -83,7 +85,7 @@ def test_superseded_finals_and_older_definitions_do_not_count_but_their_reads_do
     truth = [np.load(run.folder / "confusion.npz")["confusion_NKK"].sum(0) for run in current]
     assert row["jaccard_macro"] == pytest.approx(100 * np.mean([scores(one, 0)["jaccard_macro"] for one in truth]))
     assert (row["seeds"], row["test_reads"], row["trials_complete"]) == (3, 7, 0)
-    assert "3 runs of earlier definitions of these cells not used" in board(uri).notes
+    assert "3 runs of other definitions of these cells not used" in board(uri).notes
 
 
 def test_few_seeds_have_no_interval_and_the_table_says_why(delivered: Deliver, sweep_dir: Path) -> None:
@@ -154,3 +156,11 @@ def test_runs_that_cannot_be_used_are_counted(delivered: Deliver, sweep_dir: Pat
     assert f"1 run not used: no finite metric {names}" in found.notes
     assert "1 run not used: the tag hsray.axes is not JSON" in found.notes
     assert any(note.startswith("1 run not used: no tag hsray.cell") for note in found.notes)
+
+
+def test_an_axis_of_numbers_is_sorted_by_size_and_names_come_last() -> None:
+    sizes = ["128", "all", "16", "64"]
+    runs = [run for size in sizes for run in frames.finals(0.5, axes={"window": size})]
+    found = table(frames.frame(*runs))
+    orders = {sort: arranged(found, View(sort=sort)).rows["window"].to_list() for sort in ("window", "-window")}
+    assert orders["window"] == ["16", "64", "128", "all"] and orders["-window"] == ["128", "64", "16", "all"]

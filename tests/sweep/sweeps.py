@@ -49,7 +49,7 @@ def hsray(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def mlflow_runs(folder: Path) -> list[dict[str, str]]:
-    """Key, status and kind of every run of the store, read directly."""
+    """Key, status and kind of every run of the store but the report's, read directly."""
     with sqlite3.connect(folder / "mlflow.db") as store:
         rows = store.execute(
             "select r.run_uuid, r.status, t.key, t.value from runs r join tags t on t.run_uuid = r.run_uuid "
@@ -58,7 +58,7 @@ def mlflow_runs(folder: Path) -> list[dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for run, status, tag, value in rows:
         found.setdefault(run, {"status": status})[tag.removeprefix("hsray.")] = value
-    return list(found.values())
+    return [run for run in found.values() if run.get("kind") != "report"]
 
 
 def epochs_in_mlflow(folder: Path) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,15 +26,16 @@ class Mirror:
     """What a folder's last sync left when this was made; a later sync is seen by a new one.
 
     Frames are lazy and stay readable for a minute after a sync has replaced their files. `offline`: artefacts that are
-    not kept are not fetched. `uri`: the address with user and password of the source that artefacts are fetched from,
+    not kept are not fetched. `uri`: the addresses, with user and password, of sources that artefacts are fetched from,
     where the environment does not have them.
 
     Raises:
         RequestError: there is no mirror, or one of another format.
     """
 
-    def __init__(self, folder: Path, offline: bool = False, uri: str = "") -> None:
-        self.folder, self.offline, self.uri = folder, offline, uri
+    def __init__(self, folder: Path, offline: bool = False, uri: str | Sequence[str] = ()) -> None:
+        self.folder, self.offline = folder, offline
+        self._uris = {Address.of(one).id: one for one in ([uri] if isinstance(uri, str) else uri)}
         found = read_manifest(folder)
         if found is None:
             raise RequestError("there is no mirror", where=str(folder), do="sync it first: leave --no-sync out")
@@ -93,16 +95,15 @@ class Mirror:
             address = Address.of(source)
             kept = self.folder / ARTIFACTS
             path = kept / address.id / run_id / name
-            if path.is_file() or (not self.offline and fetch(place, name, path, kept, self._with_secrets(address))):
+            if path.is_file() or (
+                not self.offline and fetch(place, name, path, kept, self._uris.get(address.id, source))
+            ):
                 return path
         return None
 
     @cached_property
     def _places(self) -> pl.DataFrame:
         return self._runs().select("run_id", "source", "status", "artifact_uri").collect()
-
-    def _with_secrets(self, address: Address) -> str:
-        return self.uri if self.uri and Address.of(self.uri).id == address.id else address.uri
 
     def _runs(self) -> pl.LazyFrame:
         frames = [self._runs_of(source) for source in self.manifest.sources.values() if source.runs]

@@ -9,7 +9,7 @@ import polars as pl
 
 from hsray.errors import RequestError
 from hsray.leaderboard.mirror.address import Address
-from hsray.leaderboard.mirror.store import ENDED, TABLES, Changes, Wanted, schema
+from hsray.leaderboard.mirror.store import TABLES, Changes, Wanted, schema
 from hsray.leaderboard.runs import LISTED
 
 if TYPE_CHECKING:
@@ -20,7 +20,14 @@ PAGE = 1000
 SOME = 200  # runs that are asked for by their ids at a time
 READING_S = 120  # patience with a page of runs
 OVERLAP_MS = 60_000  # the clocks of those who write runs differ
-UNSEEN = "over MLflow's client, runs that were deleted, restored or renamed since are seen by a full sync only (--full)"
+BETWEEN = 1000  # known runs in a stretch of time that is looked through for others; MLflow reads no longer lists
+LOOKED_THROUGH = 10_000  # the newest known runs, half a second
+SETTLED = ("FINISHED", "FAILED")  # a run that is KILLED may be taken up again, and end with its true, earlier end
+SUPERSEDED = "tags.`hsray.superseded` = 'true'"
+UNSEEN = (
+    "over MLflow's client, only a full sync (--full) sees runs that were deleted or renamed since, and of those older "
+    f"than the newest {LOOKED_THROUGH:,} the ones that were restored or written late"
+)
 Tables = dict[str, pl.DataFrame]
 
 
@@ -58,7 +65,8 @@ def experiments_of(client: MlflowClient) -> dict[str, str]:
 
 def changes(client: MlflowClient, known: pl.DataFrame, wanted: Wanted) -> Changes:
     """MLflow does not say what has changed. So, unless all are wanted, these are read: runs that began or ended since
-    the newest that is known, those that run, and those that were running or have no status in `known`.
+    the newest that is known, those that run, those that were running or killed or have no status in `known`, those that
+    are or were superseded and were not or are not, and among the newest those that are not known.
     """
     experiments = experiments_of(client)
     selected = wanted.select(experiments)
@@ -70,9 +78,13 @@ def changes(client: MlflowClient, known: pl.DataFrame, wanted: Wanted) -> Change
             asked = mine["run_id"]
         else:
             found = _since(client, experiment, mine)
-            asked = mine.filter(~pl.col("status").is_in(ENDED).fill_null(False))["run_id"]
-            there = found[0]["run_id"].implode()
-            again = asked.filter(~asked.is_in(there))
+            marked = read_runs(client, experiment, SUPERSEDED)
+            unsettled = ~pl.col("status").is_in(SETTLED).fill_null(False)
+            counted = pl.col("superseded") & ~pl.col("run_id").is_in(marked[0]["run_id"].implode())
+            asked = mine.filter(unsettled | counted)["run_id"]
+            seen = mine.filter(~unsettled & pl.col("superseded"))["run_id"]
+            found = _unique([found, _without(marked, seen), *_late(client, experiment, mine)])
+            again = asked.filter(~asked.is_in(found[0]["run_id"].implode()))
             found = _unique([found, *(read_runs(client, experiment, one) for one in _by_ids(again))])
             notes = [UNSEEN]
         gone.append(asked.filter(~asked.is_in(found[0]["run_id"].implode())))
@@ -98,10 +110,35 @@ def _since(client: MlflowClient, experiment: str, mine: pl.DataFrame) -> tuple[p
     return _unique([read_runs(client, experiment, condition) for condition in conditions])
 
 
+def _late(client: MlflowClient, experiment: str, mine: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, Tables]]:
+    """Runs that are not in `mine` though newer ones are: results that reached MLflow late keep their true start and
+    end. Between the starts of known runs all are asked for but these.
+    """
+    older = mine.filter(pl.col("started_ms").is_not_null()).sort("started_ms", "run_id")
+    slices = list(older.tail(LOOKED_THROUGH).iter_slices(BETWEEN))
+    for number, some in enumerate(slices):
+        conditions = [f"attributes.run_id NOT IN ({_quoted(some['run_id'])})"]
+        if number or len(older) > LOOKED_THROUGH:
+            conditions.append(f"attributes.start_time >= {some['started_ms'][0]}")
+        if number + 1 < len(slices):
+            conditions.append(f"attributes.start_time < {slices[number + 1]['started_ms'][0]}")
+        else:
+            conditions.append(f"attributes.start_time < {some['started_ms'][-1]}")
+        yield _without(read_runs(client, experiment, " and ".join(conditions)), mine["run_id"])
+
+
+def _without(found: tuple[pl.DataFrame, Tables], run_ids: pl.Series) -> tuple[pl.DataFrame, Tables]:
+    others = ~pl.col("run_id").is_in(run_ids.implode())
+    return found[0].filter(others), {table: values.filter(others) for table, values in found[1].items()}
+
+
+def _quoted(run_ids: pl.Series) -> str:
+    return ", ".join(f"'{id}'" for id in run_ids)
+
+
 def _by_ids(run_ids: pl.Series) -> Iterator[str]:
     for some in run_ids.to_frame().iter_slices(SOME):
-        quoted = ", ".join(f"'{id}'" for id in some.to_series())
-        yield f"attributes.run_id IN ({quoted})"
+        yield f"attributes.run_id IN ({_quoted(some.to_series())})"
 
 
 def _pages(client: MlflowClient, experiment: str, condition: str) -> Iterator[list[Run]]:
