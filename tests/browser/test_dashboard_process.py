@@ -24,7 +24,7 @@ def test_a_sweep_that_starts_meanwhile_appears_and_reaches_the_board(browser: sy
         assert "no sweep under" in page.inner_text(".stMain")
         process = start(tmp_path, "sweep", str(experiment))
         _wait(page, "running: process", process)
-        assert page.get_by_role("combobox", name="Sweep").count() == 1
+        page.get_by_role("combobox", name="Sweep").wait_for(timeout=WAIT_MS)
         _wait(page, "Under way", process)
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, out + err
