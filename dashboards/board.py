@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from hsray.dashboards.filters import fractions, newest_first, one_of, some_of, values
-from hsray.dashboards.mirrored import mirror, runs, state
+from hsray.dashboards.mirrored import mirror, runs, some_runs, state
 from hsray.dashboards.settings import settings
 from hsray.dashboards.sheets import downloads, show
 from hsray.leaderboard.board_sheets import View, board_sheets
@@ -23,11 +23,8 @@ INTERVALS = {"seeds": "seeds", "images": "test images", "both": "seeds and image
 
 def page() -> None:
     st.title("Leaderboard")
-    found = runs()
+    found = some_runs()
     if found is None:
-        return
-    if not len(found):
-        st.info("MLflow holds no runs yet", icon=":material/hourglass_empty:")
         return
     columns = st.columns([2, 2, 2])
     with columns[0]:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from hsray.dashboards.charts import draw
 from hsray.dashboards.filters import newest_first, one_of, values
-from hsray.dashboards.mirrored import finals, mirror, of_experiment, runs, state
+from hsray.dashboards.mirrored import finals, mirror, of_experiment, some_runs, state
 from hsray.dashboards.parameters import parameters
 from hsray.dashboards.settings import settings
 from hsray.dashboards.sheets import downloads, show
@@ -28,11 +28,8 @@ VIEWS = ("pairwise", "labels", "cost", "hyperparameters")
 
 def page() -> None:
     st.title("Compare")
-    found = runs()
+    found = some_runs()
     if found is None:
-        return
-    if not len(found):
-        st.info("MLflow holds no runs yet", icon=":material/hourglass_empty:")
         return
     columns = st.columns([2, 2, 3], vertical_alignment="bottom")
     with columns[0]:

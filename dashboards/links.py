@@ -6,7 +6,7 @@ import polars as pl
 import streamlit as st
 
 from hsray.dashboards.filters import newest_first, one_of, some_of, values
-from hsray.dashboards.mirrored import runs
+from hsray.dashboards.mirrored import some_runs
 from hsray.dashboards.settings import settings
 from hsray.leaderboard.mirror.address import source_name
 from hsray.tracking.client import redacted
@@ -25,11 +25,8 @@ def page() -> None:
             st.link_button("Ray dashboard", told.ray, icon=":material/open_in_new:")
     if not server:
         st.caption(f"To see runs in MLflow itself: `mlflow ui --backend-store-uri {redacted(told.uri)}`")
-    found = runs()
+    found = some_runs()
     if found is None:
-        return
-    if not len(found):
-        st.info("MLflow holds no runs yet", icon=":material/hourglass_empty:")
         return
     columns = st.columns(4)
     with columns[0]:

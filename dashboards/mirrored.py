@@ -47,6 +47,15 @@ def runs() -> pl.DataFrame | None:
     return found
 
 
+def some_runs() -> pl.DataFrame | None:
+    """As `runs`, but None, which is said, also where MLflow holds none."""
+    found = runs()
+    if found is not None and not len(found):
+        st.info("MLflow holds no runs yet", icon=":material/hourglass_empty:")
+        return None
+    return found
+
+
 @st.fragment(run_every=KEEP_UP)
 def _keep_up(shown: str, said: str, since: float) -> None:
     """Go on syncing while the page is open, and show it anew once the mirror or the fault is another."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
 import re
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsray.errors import HsrayError
+from hsray.leaderboard.npz import UnreadableError, read_arrays
 
 if TYPE_CHECKING:
     from hsray.leaderboard.mirror import Mirror
@@ -25,11 +22,6 @@ CONFUSION = "confusion.npz"
 MOST_BYTES = 2 * 2**30  # unpacked; Hyperspectral City's 276 test images take a megabyte
 KEPT = 512  # files that stay read
 _BLOCK = re.compile(r"r\d+c\d+")  # how the blocks of a scene are named, by row and column
-# What numpy, zipfile and the unpackers underneath raise on a file that is cut off, damaged or made up.
-_DAMAGED = (
-    OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,19 +62,9 @@ def read_confusions(path: Path) -> Confusions:
         HsrayError: the file cannot be read, is cut off, or is no such file; says which and why.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > MOST_BYTES:
-            _refuse(path, f"it would unpack to {unpacked / 2**30:.1f} GiB")
-        with np.load(path, allow_pickle=False) as content:
-            missing = {"confusion_NKK", "images_N", "class_names_K", "ignore_id"} - set(content.files)
-            if missing:
-                _refuse(path, f"it lacks {', '.join(sorted(missing))}")
-            parts = {name: content[name] for name in ("confusion_NKK", "images_N", "class_names_K", "ignore_id")}
-            if odd := [name for name, part in parts.items() if not isinstance(part, np.ndarray)]:
-                _refuse(path, f"{', '.join(odd)} is no array")
-    except _DAMAGED as error:
-        _refuse(path, str(error).splitlines()[0] if str(error) else type(error).__name__)
+        parts = read_arrays(path, ("confusion_NKK", "images_N", "class_names_K", "ignore_id"), MOST_BYTES)
+    except UnreadableError as error:
+        _refuse(path, str(error))
     return _checked(path, parts)
 
 

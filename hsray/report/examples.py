@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import lzma
-import tokenize
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -17,6 +13,7 @@ import polars as pl
 
 from hsray.errors import HsrayError
 from hsray.leaderboard.chosen import CELL
+from hsray.leaderboard.npz import UnreadableError, read_arrays
 from hsray.report.classes import largest_fractions
 from hsray.report.files import Files
 
@@ -24,10 +21,7 @@ PREDICTIONS = "predictions.npz"
 UNLABELLED = (128, 128, 128)
 SIDE = 640  # pixels of the longer side, at most
 MOST_PIXELS = 2**26
-_DAMAGED = (
-    OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError,
-)  # fmt: skip
+_ARRAYS = ("rgb_HW3", "labels_HW", "prediction_HW", "class_rgb_K3", "class_names_K", "ignore_id", "score")
 
 
 @dataclass(frozen=True)
@@ -92,18 +86,13 @@ def read_maps(path: Path) -> Maps:
         HsrayError: the file cannot be read or is no such file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > 24 * MOST_PIXELS:
-            _refuse(path, f"it would unpack to {unpacked / 2**30:.1f} GiB")
-        with np.load(path, allow_pickle=False) as content:
-            maps = Maps(
-                content["rgb_HW3"], content["labels_HW"], content["prediction_HW"], content["class_rgb_K3"],
-                tuple(str(name) for name in content["class_names_K"]), int(content["ignore_id"]),
-                float(content["score"]),
-            )  # fmt: skip
-    except _DAMAGED as error:
-        _refuse(path, str(error).splitlines()[0] if str(error) else type(error).__name__)
+        parts = read_arrays(path, _ARRAYS, 24 * MOST_PIXELS)
+        maps = Maps(
+            parts["rgb_HW3"], parts["labels_HW"], parts["prediction_HW"], parts["class_rgb_K3"],
+            tuple(str(name) for name in parts["class_names_K"]), int(parts["ignore_id"]), float(parts["score"]),
+        )  # fmt: skip
+    except (UnreadableError, TypeError, ValueError) as error:  # of the last two: a number that is none
+        _refuse(path, str(error))
     classes, shape = len(maps.class_names), maps.labels_HW.shape
     fits = maps.labels_HW.ndim == 2 and maps.prediction_HW.shape == shape and maps.rgb_HW3.shape == (*shape, 3)
     if not fits or not maps.labels_HW.size or maps.class_rgb_K3.shape != (classes, 3):
