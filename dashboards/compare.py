@@ -80,12 +80,11 @@ def _pairwise(experiment: str, metric: str) -> None:
 def _labels(experiment: str, metric: str) -> None:
     sheets = _curves(settings().mirror, state(), experiment, metric)
     points = pl.concat([sheet.frame for sheet in sheets if "fraction_percent" in sheet.frame.columns])
-    strategies = values(points, "variant")
-    for (dataset,), of_dataset in points.group_by("dataset", maintain_order=True):
-        st.subheader(plain(str(dataset)))
-        drawn = of_dataset.with_columns(pl.col("variant").alias("strategy")).rename(
-            {"score": metric, "low": f"{metric}_low", "high": f"{metric}_high"}
-        )
+    strategies, datasets = values(points, "variant"), points["dataset"].unique(maintain_order=True).to_list()
+    if datasets:
+        dataset = one_of("Dataset", datasets, "dataset")
+        drawn = points.filter(pl.col("dataset") == dataset).with_columns(pl.col("variant").alias("strategy"))
+        drawn = drawn.rename({"score": metric, "low": f"{metric}_low", "high": f"{metric}_high"})
         draw(curve_chart(drawn, metric, strategies=strategies))
     _tables(sheets, f"{experiment}-labels")
 

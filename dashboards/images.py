@@ -12,7 +12,6 @@ from hsray.dashboards.filters import fractions, newest_first, one_of, values
 from hsray.dashboards.mirrored import finals, mirror, runs
 from hsray.dashboards.picker import choose_pixel
 from hsray.dashboards.pictures import (
-    PREDICTIONS,
     STANDING,
     Predictions,
     changed,
@@ -23,8 +22,10 @@ from hsray.dashboards.pictures import (
 from hsray.dashboards.settings import settings
 from hsray.dashboards.sheets import key
 from hsray.dashboards.spectra import spectrum_at
-from hsray.dashboards.words import plain
+from hsray.dashboards.testimages import Final, choose_image, of_image
+from hsray.dashboards.words import fault, plain
 from hsray.errors import HsrayError
+from hsray.leaderboard.predictions import PREDICTIONS
 
 NOBODY = "–"
 
@@ -53,7 +54,8 @@ def page() -> None:
         picture, counts = standing(a, b)
         maps.append(("where they differ", picture))
     height, width = a.labels_HW.shape
-    st.caption("The score is the final's mean Jaccard on the whole test set. Click a pixel; arrow keys move it.")
+    of = "on this image" if picked.image else "on the whole test set"
+    st.caption(f"The score is the final's mean Jaccard {of}. Click a pixel; arrow keys move it.")
     pixel = choose_pixel([(title, data_url(picture)) for title, picture in maps], height, width)
     _legends(a, counts)
     if pixel is not None:
@@ -62,9 +64,10 @@ def page() -> None:
 
 @dataclass(frozen=True)
 class Picked:
-    """What is shown: a final, and perhaps another to set it against."""
+    """What is shown: a final, and perhaps another to set it against, on a test image (None: the finals' example)."""
 
     dataset: str
+    image: str | None
     name_a: str
     a: Predictions
     name_b: str
@@ -95,25 +98,34 @@ def _pick(complete: pl.DataFrame) -> Picked | None:
     seeds = [set(found.filter(pl.col("variant") == one)["seed"].to_list()) for one in (a, b) if one != NOBODY]
     with columns[2]:
         seed = one_of("Seed", sorted(set.intersection(*seeds) or seeds[0]), "seed")
-    of_a = _predictions(found, a, seed)
-    of_b = _predictions(found, b, seed) if b != NOBODY else None
+    of_a, of_b = (_final(found, one, seed) if one != NOBODY else None for one in (a, b))
     for name, of in ((a, of_a), (b, of_b)):
         if of is None and name != NOBODY:
             st.info(plain(f"{name} left no predictions under seed {seed}"), icon=":material/hide_image:")
-    if of_a is None:
-        return None
-    if of_b is not None and not np.array_equal(of_a.labels_HW, of_b.labels_HW):
-        st.warning("A and B were scored on other labels, so they cannot be set against each other")
-        of_b = None
-    return Picked(dataset, a, of_a, b, of_b)
+    return None if of_a is None else _on_image(dataset, of_a, of_b)
 
 
-def _predictions(found: pl.DataFrame, variant: str, seed: int) -> Predictions | None:
+def _final(found: pl.DataFrame, variant: str, seed: int) -> Final | None:
     one = found.filter(pl.col("variant") == variant, pl.col("seed") == seed).sort("started_ms", "run_id")
     if not len(one):
         return None
     path = mirror().artifact(one["run_id"][-1], PREDICTIONS)
-    return None if path is None else read_predictions(str(path), changed(path))
+    return None if path is None else Final(variant, one["run_id"][-1], read_predictions(str(path), changed(path)))
+
+
+def _on_image(dataset: str, a: Final, b: Final | None) -> Picked:
+    """The two on the image that is chosen, where there is a choice and the prepared dataset is there."""
+    image = choose_image(a, b)
+    if image is not None:
+        try:
+            of_a, of_b = of_image(a, dataset, image), of_image(b, dataset, image) if b else None
+            return Picked(dataset, image, a.name, of_a, b.name if b else NOBODY, of_b)
+        except HsrayError as error:
+            st.info(fault(error) + "\n\nSo the example is shown that finals keep.", icon=":material/hide_image:")
+    if b is not None and not np.array_equal(a.example.labels_HW, b.example.labels_HW):
+        st.warning("A and B were scored on other labels, so they cannot be set against each other")
+        b = None
+    return Picked(dataset, None, a.name, a.example, b.name if b else NOBODY, b.example if b else None)
 
 
 def _legends(a: Predictions, counts: dict[str, int]) -> None:
@@ -134,7 +146,9 @@ def _pixel(picked: Picked, pixel: tuple[int, int]) -> None:
     words = [f"{who}: **{plain(_class(a, int(map_HW[row, column]), who))}**" for who, map_HW in names.items()]
     st.markdown(" · ".join(words))
     try:
-        where, spectrum = spectrum_at(settings().data, picked.dataset, row, column, int(a.labels_HW[row, column]))
+        where, spectrum = spectrum_at(
+            settings().data, picked.dataset, picked.image, row, column, int(a.labels_HW[row, column])
+        )
     except HsrayError as error:
         do = f" ({error.do})" if error.do else ""
         st.info(plain(f"no spectrum: {error.what}{do}"), icon=":material/ssid_chart:")

@@ -16,6 +16,7 @@ from hsray.leaderboard.importance import importance, parallel_coordinates
 from hsray.leaderboard.sheet import Sheet
 
 PLACE = ("dataset", "fraction", "official", "fraction_percent", "variant")
+MOST_LINES = 150  # more cannot be told apart
 NOT_SEARCHED = (*PLACE, "run_id", "name", "state", "mark", "contaminated", "score")
 
 
@@ -41,7 +42,10 @@ def parameters(experiment: str) -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("Parallel coordinates")
-        draw(parallel_chart(frame, searched))
+        lines = _telling(frame)
+        draw(parallel_chart(lines, searched))
+        if len(lines) < len(frame):
+            st.caption(f"the {MOST_LINES // 3} best trials and some of the others: {len(lines)} of {len(frame):,}")
     with right:
         st.subheader(plain(f"Response to {parameter}"))
         drawn = frame.with_columns(pl.col("variant").alias("strategy")).drop_nulls([parameter, "score"])
@@ -53,6 +57,16 @@ def parameters(experiment: str) -> None:
         if len(sheet.frame) or sheet.notes:
             show(sheet)
     downloads(found, f"{experiment}-hyperparameters")
+
+
+def _telling(trials: pl.DataFrame) -> pl.DataFrame:
+    """At most `MOST_LINES` trials: a third the best, of the others every so many by their scores."""
+    if len(trials) <= MOST_LINES:
+        return trials
+    ranked, best = trials.sort("score", descending=True, nulls_last=True), MOST_LINES // 3
+    others = ranked[best:]
+    step = len(others) / (MOST_LINES - best)
+    return pl.concat([ranked[:best], others[[int(step * number) for number in range(MOST_LINES - best)]]])
 
 
 def _of_cell(experiment: str, cell: str) -> tuple[pl.DataFrame, pl.LazyFrame]:

@@ -10,9 +10,8 @@ import numpy as np
 import streamlit as st
 
 from hsray.errors import HsrayError
-from hsray.report.examples import Maps, read_maps
+from hsray.leaderboard.predictions import Maps, read_maps
 
-PREDICTIONS = "predictions.npz"
 UNLABELLED = (110, 110, 110)
 MOST_PIXELS = 1000  # height or width of a picture that is sent; greater ones lose rows and columns
 # Where two predictions stand: Okabe and Ito's blue and vermillion, which differ in lightness too.
@@ -31,9 +30,7 @@ class Predictions(Maps):
 
     def coloured(self, labels_HW: np.ndarray, *, only_labelled: bool) -> np.ndarray:
         """Class ids as colours (H, W, 3); grey where there is no label."""
-        colours_K3 = self.class_rgb_K3.astype(np.uint8).copy()
-        colours_K3[self.ignore_id] = UNLABELLED
-        shown_HW3 = colours_K3[labels_HW]
+        shown_HW3 = self.painted(labels_HW, UNLABELLED)
         if only_labelled:
             shown_HW3[self.labels_HW == self.ignore_id] = UNLABELLED
         return shown_HW3

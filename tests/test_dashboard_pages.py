@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from hsray.errors import HsrayError
-from hsray.report import examples
+from hsray.leaderboard import predictions
 from tests.tracking.folders import FakeRun, write_predictions
 
 pytest.importorskip("streamlit")
@@ -25,6 +26,7 @@ from hsray.dashboards.links import server_of
 from hsray.dashboards.picker import read_pixel
 from hsray.dashboards.pictures import read_predictions, standing
 from hsray.dashboards.sweeps import MOST_CURVES, MOST_POINTS, find_sweeps, learning_curves
+from hsray.dashboards.testimages import ORDERS, ordered
 from hsray.dashboards.words import fault, plain
 
 
@@ -117,7 +119,7 @@ def test_predictions_that_name_no_class_are_refused(tmp_path: Path) -> None:
 def test_predictions_that_would_fill_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "predictions.npz"
     write_predictions(path, np.random.default_rng(0), 0.5, 0.5)
-    monkeypatch.setattr(examples, "MOST_PIXELS", 16)
+    monkeypatch.setattr(predictions, "MOST_PIXELS", 16)
     with pytest.raises(HsrayError, match="would unpack"):
         read_predictions(str(path), 3)
 
@@ -130,6 +132,13 @@ def test_predictions_whose_undefined_class_is_none_of_theirs_are_refused(tmp_pat
     np.savez(path, **parts | {"ignore_id": np.int64(255)})
     with pytest.raises(HsrayError, match="undefined class"):
         read_predictions(str(path), 4)
+
+
+def test_images_are_ordered_by_what_they_show_best() -> None:
+    of_a, of_b = {"x": 50.0, "y": 20.0, "z": 90.0, "n": math.nan}, {"x": 80.0, "y": 10.0, "z": 89.0, "n": 3.0}
+    names = list(of_a)
+    found = ["".join(ordered(names, of_a, of_b, order)) for order in ORDERS]
+    assert found == ["xyzn", "yxzn", "yzxn", "xzyn"]
 
 
 @settings(max_examples=100)

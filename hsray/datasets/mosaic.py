@@ -11,6 +11,7 @@ from hsray.datasets.pseudorgb import rgb_bands, stretch
 from hsray.datasets.store import SPLITS, CubeStore
 
 _BLOCK = re.compile(r"^r(\d+)c(\d+)$")
+MAPPED_PIXELS = 2**25  # whole test sets of HyKo2 and HSI-Drive, a dozen images of Hyperspectral City
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,27 @@ def shown_images(store: CubeStore) -> list[str]:
     return [names[int(present_NK.sum(axis=1).argmax())]]
 
 
+def mapped_images(store: CubeStore) -> list[str]:
+    """Test images whose predictions a final keeps, for those who look through them; the telling one first.
+
+    All of them, or as many, evenly spread, as have together `MAPPED_PIXELS`. None for the blocks of a scene, which one
+    picture shows together, and for loose spectra.
+    """
+    shown = shown_images(store)
+    if not shown or _BLOCK.match(shown[0]):
+        return []
+    others = [name for name in store.images("test") if name != shown[0]]
+    pixels = store.statistics("test").shapes_N2.prod(axis=1).mean()
+    count = min(len(others), int(MAPPED_PIXELS // pixels) - 1)
+    return shown + [others[round(place)] for place in np.linspace(0, len(others) - 1, max(count, 0))]
+
+
 def mosaic(store: CubeStore, split: str, predictions: dict[str, np.ndarray]) -> Mosaic:
     """Put predicted label maps (by image) beside labels and pseudo-RGB; blocks of a scene lie where they belong."""
     if not all(_BLOCK.match(image) for image in predictions):
         image, predicted_HW = next(iter(predictions.items()))
         labels_HW = np.asarray(store.labels_HW(split, image))
-        return Mosaic(_rgb([store.cube_HWC(split, image)], store)[0], labels_HW, predicted_HW)
+        return Mosaic(pseudo_rgb(store, split, image), labels_HW, predicted_HW)
     grid, rows, columns = _grid(store)
     size = rows[-1], columns[-1]
     labels_HW = np.full(size, store.ignore_id)
@@ -55,6 +71,11 @@ def mosaic(store: CubeStore, split: str, predictions: dict[str, np.ndarray]) -> 
             labels_HW[area] = store.labels_HW(s, name)
             prediction_HW[area] = predictions[name]
     return Mosaic(rgb_HW3, labels_HW, prediction_HW)
+
+
+def pseudo_rgb(store: CubeStore, split: str, image: str) -> np.ndarray:
+    """One image's pseudo-RGB (H, W, 3) uint8, stretched for itself."""
+    return _rgb([store.cube_HWC(split, image)], store)[0]
 
 
 def pixel_of(store: CubeStore, row: int, column: int) -> tuple[str, str, int, int] | None:

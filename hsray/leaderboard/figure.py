@@ -11,7 +11,8 @@ import polars as pl
 
 from hsray.errors import RequestError
 from hsray.leaderboard.drawn import drawn_rows
-from hsray.leaderboard.panels import INK, Shown, draw_predictions, grid
+from hsray.leaderboard.panels import INK, draw_predictions, grid
+from hsray.leaderboard.predictions import PREDICTIONS, Maps, read_maps
 from hsray.leaderboard.runs import load
 from hsray.leaderboard.table import table
 from hsray.tracking.client import answering, open_client
@@ -19,7 +20,6 @@ from hsray.tracking.client import answering, open_client
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PREDICTIONS = "predictions.npz"
 # Okabe and Ito's palette, told apart by the colour-blind; black comes last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dvp*"
@@ -35,6 +35,7 @@ def figure(experiment: str, uri: str, path: Path, runs: pl.DataFrame | None = No
 
     Raises:
         RequestError: MLflow does not answer, has no such experiment, or there is no final to draw.
+        HsrayError: a final's file of predictions is damaged.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -144,31 +145,17 @@ def _last_fraction(rows: pl.DataFrame) -> str:
     return rows.sort("official", "fraction_percent", descending=[True, False])["fraction"][-1]
 
 
-def _predictions(runs: pl.DataFrame, rows: pl.DataFrame, uri: str) -> list[Shown]:
+def _predictions(runs: pl.DataFrame, rows: pl.DataFrame, uri: str) -> dict[str, Maps]:
     """Of every strategy the final of the lowest seed at the last fraction that left a picture, best strategy first."""
     last = _last_fraction(rows)
     client = open_client(uri)
-    shown = []
+    shown = {}
     cells = rows.filter(pl.col("fraction") == last).unique("strategy", keep="first", maintain_order=True)
     for strategy, cell in cells.select("strategy", "cell").iter_rows():
         finals = runs.filter(pl.col("cell") == cell, pl.col("kind") == "final", pl.col("state") == "complete")
         for run_id in finals.filter(~pl.col("superseded")).sort("seed")["run_id"]:
             with tempfile.TemporaryDirectory(prefix="hsray-") as folder, answering(uri):
                 if PREDICTIONS in {file.path for file in client.list_artifacts(run_id)}:
-                    shown.append(_read(strategy, Path(client.download_artifacts(run_id, PREDICTIONS, folder))))
+                    shown[strategy] = read_maps(Path(client.download_artifacts(run_id, PREDICTIONS, folder)))
                     break
     return shown
-
-
-def _read(strategy: str, path: Path) -> Shown:
-    with np.load(path) as content:
-        return Shown(
-            strategy,
-            rgb=content["rgb_HW3"],
-            labels=content["labels_HW"],
-            prediction=content["prediction_HW"],
-            class_rgb=content["class_rgb_K3"],
-            class_names=[str(name) for name in content["class_names_K"]],
-            ignore_id=int(content["ignore_id"]),
-            score=float(content["score"]),
-        )

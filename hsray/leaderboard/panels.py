@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from hsray.leaderboard.predictions import Maps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,36 +17,24 @@ UNLABELLED = (58, 58, 58)
 INK = "#222222"
 
 
-@dataclass(frozen=True)
-class Shown:
-    """The picture file of one final: rgb (H, W, 3), labels and prediction (H, W), class_rgb (K, 3)."""
-
-    strategy: str
-    rgb: np.ndarray
-    labels: np.ndarray
-    prediction: np.ndarray
-    class_rgb: np.ndarray
-    class_names: list[str]
-    ignore_id: int
-    score: float
-
-
-def grid(shown: list[Shown]) -> tuple[int, int, float]:
+def grid(shown: dict[str, Maps]) -> tuple[int, int, float]:
     """Columns, lines and the figure's height in inches for the panels and one place for the classes."""
-    height, width = shown[0].labels.shape
+    height, width = next(iter(shown.values())).labels_HW.shape
     panels = len(shown) + 3
     columns = 2 if width > 1.8 * height else 3
     lines = -(-panels // columns)
     return columns, lines, float(np.clip(lines * (2.1 * height / width + 0.3) + 0.4, 3.9, 8.0))
 
 
-def draw_predictions(part: FigureBase, shown: list[Shown], colours: dict[str, str], columns: int, lines: int) -> None:
+def draw_predictions(
+    part: FigureBase, shown: dict[str, Maps], colours: dict[str, str], columns: int, lines: int
+) -> None:
     """Pseudo-RGB, labels, the prediction of every strategy in its colour, and what the colours of the classes mean."""
-    first = shown[0]
-    panels = [("pseudo-RGB", first.rgb, INK), ("labels", _coloured(first.labels, first), INK)]
-    for one in shown:
-        kept = np.where(one.labels == one.ignore_id, one.ignore_id, one.prediction)
-        panels.append((f"{one.strategy}  {100 * one.score:.1f} %", _coloured(kept, one), colours[one.strategy]))
+    first = next(iter(shown.values()))
+    panels = [("pseudo-RGB", first.rgb_HW3, INK), ("labels", first.painted(first.labels_HW, UNLABELLED), INK)]
+    for strategy, one in shown.items():
+        kept_HW = np.where(one.labels_HW == one.ignore_id, one.ignore_id, one.prediction_HW)
+        panels.append((f"{strategy}  {100 * one.score:.1f} %", one.painted(kept_HW, UNLABELLED), colours[strategy]))
     places = part.subplots(lines, columns, squeeze=False).ravel()
     for axes in places:
         axes.set_axis_off()
@@ -55,11 +44,11 @@ def draw_predictions(part: FigureBase, shown: list[Shown], colours: dict[str, st
     _draw_classes(places[len(panels)], first)
 
 
-def _draw_classes(axes: Axes, shown: Shown) -> None:
+def _draw_classes(axes: Axes, maps: Maps) -> None:
     from matplotlib.patches import Patch
 
-    present = [int(label) for label in np.unique(shown.labels) if label != shown.ignore_id]
-    marks = [Patch(color=_hex(shown.class_rgb[label]), label=shown.class_names[label]) for label in present]
+    present = [int(label) for label in np.unique(maps.labels_HW) if label != maps.ignore_id]
+    marks = [Patch(color=_hex(maps.class_rgb_K3[label]), label=maps.class_names[label]) for label in present]
     marks.append(Patch(color=_hex(UNLABELLED), label="unlabelled"))
     axes.legend(
         handles=marks, loc="upper left", bbox_to_anchor=(0, 1), ncols=1 if len(marks) < 9 else 2, frameon=False,
@@ -69,8 +58,3 @@ def _draw_classes(axes: Axes, shown: Shown) -> None:
 
 def _hex(rgb: Sequence[int] | np.ndarray) -> str:
     return "#{:02x}{:02x}{:02x}".format(*(int(part) for part in rgb))
-
-
-def _coloured(labels: np.ndarray, shown: Shown) -> np.ndarray:
-    colours = np.vstack([shown.class_rgb, UNLABELLED]).astype(np.uint8)
-    return colours[np.where(labels == shown.ignore_id, len(shown.class_rgb), labels)]

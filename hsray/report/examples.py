@@ -5,23 +5,18 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import polars as pl
 
 from hsray.errors import HsrayError
 from hsray.leaderboard.chosen import CELL
-from hsray.leaderboard.npz import UnreadableError, read_arrays
+from hsray.leaderboard.predictions import PREDICTIONS, Maps, read_maps
 from hsray.report.classes import largest_fractions
 from hsray.report.files import Files
 
-PREDICTIONS = "predictions.npz"
 UNLABELLED = (128, 128, 128)
 SIDE = 640  # pixels of the longer side, at most
-MOST_PIXELS = 2**26
-_ARRAYS = ("rgb_HW3", "labels_HW", "prediction_HW", "class_rgb_K3", "class_names_K", "ignore_id", "score")
 
 
 @dataclass(frozen=True)
@@ -46,19 +41,6 @@ class Example:
     without: list[str]
 
 
-@dataclass(frozen=True)
-class Maps:
-    """A `predictions.npz`: rgb (H, W, 3), labels and prediction (H, W), class_rgb (K, 3), score a fraction of one."""
-
-    rgb_HW3: np.ndarray
-    labels_HW: np.ndarray
-    prediction_HW: np.ndarray
-    class_rgb_K3: np.ndarray
-    class_names: tuple[str, ...]
-    ignore_id: int
-    score: float
-
-
 def examples(cells: pl.DataFrame, finals: pl.DataFrame, files: Files) -> list[Example]:
     """Of every dataset at its largest fraction one final of each strategy: that of the lowest seed with a picture."""
     found = []
@@ -79,34 +61,6 @@ def examples(cells: pl.DataFrame, finals: pl.DataFrame, files: Files) -> list[Ex
     return found
 
 
-def read_maps(path: Path) -> Maps:
-    """Read a `predictions.npz`; nothing in it is executed.
-
-    Raises:
-        HsrayError: the file cannot be read or is no such file.
-    """
-    try:
-        parts = read_arrays(path, _ARRAYS, 24 * MOST_PIXELS)
-        maps = Maps(
-            parts["rgb_HW3"], parts["labels_HW"], parts["prediction_HW"], parts["class_rgb_K3"],
-            tuple(str(name) for name in parts["class_names_K"]), int(parts["ignore_id"]), float(parts["score"]),
-        )  # fmt: skip
-    except (UnreadableError, TypeError, ValueError) as error:  # of the last two: a number that is none
-        _refuse(path, str(error))
-    classes, shape = len(maps.class_names), maps.labels_HW.shape
-    fits = maps.labels_HW.ndim == 2 and maps.prediction_HW.shape == shape and maps.rgb_HW3.shape == (*shape, 3)
-    if not fits or not maps.labels_HW.size or maps.class_rgb_K3.shape != (classes, 3):
-        _refuse(path, "its maps have different shapes")
-    kinds = {maps.labels_HW.dtype.kind, maps.prediction_HW.dtype.kind}
-    if not kinds <= {"i", "u"} or maps.rgb_HW3.dtype != np.uint8:
-        _refuse(path, "its maps are no whole numbers")
-    for labels in (maps.labels_HW, maps.prediction_HW):
-        known = labels[labels != maps.ignore_id]
-        if known.size and not 0 <= known.min() <= known.max() < classes:
-            _refuse(path, "it holds classes that it does not name")
-    return maps
-
-
 def _maps(run_id: str, files: Files) -> Maps | None:
     path = files.path(run_id, PREDICTIONS)
     if path is None:
@@ -124,24 +78,21 @@ def _example(dataset: str, fraction: str, maps: dict[str, Maps], without: list[s
     named = ", ".join(first.class_names[label] for label in present)
     panels = [
         Panel("pseudo-RGB", _png(first.rgb_HW3), f"{dataset}: pseudo-RGB of a test image"),
-        Panel("labels", _png(_coloured(first.labels_HW, first)), f"{dataset}: the labels of that image: {named}"),
+        Panel(
+            "labels", _png(first.painted(first.labels_HW, UNLABELLED)), f"{dataset}: the labels of that image: {named}"
+        ),
     ]
     labelled_HW = first.labels_HW != first.ignore_id
     for variant, one in maps.items():
         kept_HW = np.where(labelled_HW, one.prediction_HW, one.ignore_id)
         right = float((one.prediction_HW == one.labels_HW)[labelled_HW].mean()) if labelled_HW.any() else float("nan")
         alt = f"{dataset}: what {variant} predicts for that image; {right:.0%} of its labelled pixels are right"
-        panels.append(Panel(variant, _png(_coloured(kept_HW, one)), alt, 100 * one.score))
+        panels.append(Panel(variant, _png(one.painted(kept_HW, UNLABELLED)), alt, 100 * one.score))
     classes = [(first.class_names[label], _hex(first.class_rgb_K3[label])) for label in present]
     if not labelled_HW.all():
         classes.append(("unlabelled", _hex(np.array(UNLABELLED))))
     height, width = first.labels_HW.shape
     return Example(dataset, fraction, panels, classes, (height, width), without)
-
-
-def _coloured(labels_HW: np.ndarray, maps: Maps) -> np.ndarray:
-    colours = np.vstack([maps.class_rgb_K3, UNLABELLED]).astype(np.uint8)
-    return colours[np.where(labels_HW == maps.ignore_id, len(maps.class_rgb_K3), labels_HW)]
 
 
 def _png(image_HW3: np.ndarray) -> str:
@@ -158,7 +109,3 @@ def _png(image_HW3: np.ndarray) -> str:
 
 def _hex(rgb: np.ndarray) -> str:
     return "#{:02x}{:02x}{:02x}".format(*(int(part) for part in rgb))
-
-
-def _refuse(path: Path, reason: str) -> NoReturn:
-    raise HsrayError(f"a picture of predictions cannot be read: {reason}", where=str(path)) from None

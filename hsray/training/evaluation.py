@@ -127,7 +127,7 @@ def evaluate(
             )
             loss_count_stop[:2] += float(loss), int((labels_HW != store.ignore_id).sum())
             if image in keep:
-                kept[image] = predicted_HW.cpu().numpy()
+                kept[image] = predicted_HW.cpu().numpy().astype(np.min_scalar_type(store.num_classes))
     except RunStopped:
         loss_count_stop[2] = 1  # the others have to hear of it before it counts
     loss_sum, count, stopped = reduce_over_workers(loss_count_stop)

@@ -11,7 +11,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import nn
 
 from hsray.datasets import CubeStore
-from hsray.datasets.mosaic import mosaic, shown_images
+from hsray.datasets.mosaic import mapped_images, mosaic, shown_images
 from hsray.datasets.samples import Shard
 from hsray.runlog import write_atomically
 from hsray.scores import scores
@@ -20,7 +20,7 @@ from hsray.training.evaluation import evaluate
 from hsray.training.picture import prediction_png
 
 CONFUSION, PREDICTIONS, WEIGHTS = "confusion.npz", "predictions.npz", "best.safetensors"
-PICTURE = "predictions.png"
+PICTURE, MAPS = "predictions.png", "maps.npz"
 
 
 def write_test_results(
@@ -30,8 +30,8 @@ def write_test_results(
 
     The confusion matrices of every image are kept, so that each figure can be computed again without the model.
     """
-    shown = shown_images(store)
-    test = evaluate(assembled.model, assembled.reader, "test", shard=shard, keep=shown, **how)
+    shown, mapped = shown_images(store), mapped_images(store)
+    test = evaluate(assembled.model, assembled.reader, "test", shard=shard, keep={*shown, *mapped}, **how)
     found = scores(test.confusion_NKK.sum(0), store.ignore_id)
     metrics = {f"test/{name}": value for name, value in found.items()} | {"test/loss": test.loss}
     if shard.rank != 0:
@@ -62,6 +62,10 @@ def write_test_results(
         )
         write_atomically(folder / PICTURE, prediction_png(view, colours_K3, store.ignore_id))
         artifacts += [PREDICTIONS, PICTURE]
+    if len(mapped) > 1:
+        maps = {f"prediction_{number}_HW": test.predictions[image] for number, image in enumerate(mapped)}
+        _write_npz(folder / MAPS, images_N=np.array(mapped), **maps)
+        artifacts.append(MAPS)
     return metrics, artifacts
 
 

@@ -17,7 +17,7 @@ from hsray.runlog import EPOCHS, append_epoch, remove_partials
 from hsray.training import checkpoint
 from hsray.training.config import RunConfig
 from hsray.training.faults import machine_fault
-from hsray.training.finals import CONFUSION, PICTURE, PREDICTIONS, WEIGHTS, write_test_results, write_weights
+from hsray.training.finals import CONFUSION, MAPS, PICTURE, PREDICTIONS, WEIGHTS, write_test_results, write_weights
 from hsray.training.memory import OutOfMemory, free_memory, memory_watched, note_retry, ran_out_again, retries
 from hsray.training.run import SCORE, Run
 from hsray.training.stopping import Stop, never
@@ -25,7 +25,7 @@ from hsray.training.stopping import Stop, never
 __all__ = ["SCORE", "Report", "fit"]
 Report = Callable[[int, dict[str, float]], None]
 # What the first worker alone writes; the driver or other workers may be writing the rest.
-_OWN = (checkpoint.NAME, checkpoint.PREVIOUS, EPOCHS, WEIGHTS, CONFUSION, PREDICTIONS, PICTURE)
+_OWN = (checkpoint.NAME, checkpoint.PREVIOUS, EPOCHS, WEIGHTS, CONFUSION, PREDICTIONS, PICTURE, MAPS)
 
 
 def fit(

@@ -18,13 +18,15 @@ import numpy as np
 from hsray.datasets.classes import ClassInfo
 from hsray.datasets.store import SPLITS
 from hsray.datasets.writer import Plan, StoreWriter
+from hsray.scores import scores
 from hsray.tracking import Tracker
-from tests.tracking.folders import CLASSES, HERE, FakeRun
+from tests.tracking.folders import CLASSES, HERE, FakeRun, write_predictions
 
 STRATEGIES = ("runet", "efficientnet", "hypersl")
 FRACTIONS = (0.25, 1.0)
 SEEDS = 3
 LABELS_HW = np.kron(np.random.default_rng(0).integers(0, len(CLASSES), (6, 8)), np.ones((8, 8), int))
+TEST_HW = {"test-0": LABELS_HW, "test-1": LABELS_HW[::-1], "test-2": LABELS_HW[:, ::-1]}
 BANDS = 20
 
 
@@ -39,7 +41,7 @@ def make_folder(folder: Path) -> Path:
             runs[-1].start().epochs(0, 5 + number).end(**{"val/jaccard_macro": 0.3 + 0.01 * number})
         for seed in range(SEEDS):
             runs.append(FakeRun(sweep_dir, "final", seed, strategy=strategy, fraction=fraction))
-            runs[-1].start().epochs(0, 4).end_final(generator, skill=0.5 + 0.07 * place)
+            _end(runs[-1].start().epochs(0, 4), generator, skill=0.5 + 0.07 * place)
     cells = [{"cell": run.cell, "axes": run.axes, "trials": 3, "finals": SEEDS, "redo": None} for run in runs]
     (sweep_dir / "cells.json").write_text(json.dumps([one for n, one in enumerate(cells) if one not in cells[:n]]))
     axes = f"axes: {{dataset: [indian-pines], strategy: {list(STRATEGIES)}, fraction: {list(FRACTIONS)}}}"
@@ -53,18 +55,37 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def _end(run: FakeRun, generator: np.random.Generator, skill: float) -> None:
+    """End as a final whose predictions, maps and confusion matrices tell the same of the dataset's test images."""
+    classes, maps, matrices = len(CLASSES), {}, []
+    for labels_HW in TEST_HW.values():
+        right_HW = generator.random(labels_HW.shape) < skill
+        guess_HW = np.where(right_HW & (labels_HW > 0), labels_HW, generator.integers(1, classes, labels_HW.shape))
+        maps[f"prediction_{len(maps)}_HW"] = guess_HW.astype(np.uint8)
+        pairs = (labels_HW * classes + guess_HW)[labels_HW > 0]
+        matrices.append(np.bincount(pairs, minlength=classes**2).reshape(classes, classes))
+    tested = scores(np.sum(matrices, axis=0), 0)
+    found = {f"test/{name}": value for name, value in tested.items()}
+    images_N = np.array(list(TEST_HW))
+    names = {"class_names_K": np.array(CLASSES), "ignore_id": np.int64(0)}
+    np.savez(run.folder / "confusion.npz", confusion_NKK=np.stack(matrices), images_N=images_N, **names)
+    np.savez(run.folder / "maps.npz", images_N=images_N, **maps)
+    write_predictions(run.folder / "predictions.npz", generator, skill, found["test/jaccard_macro"])
+    run.end(artifacts=("confusion.npz", "predictions.npz", "maps.npz"), **found)
+
+
 def _prepare(folder: Path) -> None:
-    """The dataset whose one test image the finals' predictions show; the value of a pixel tells its row and column."""
+    """The dataset whose first test image the finals' example shows; the value of a pixel tells its row and column."""
     colours = [(0, 0, 0), (230, 190, 60), (90, 180, 90), (20, 90, 60)]
     infos = tuple(ClassInfo(k, name, colours[k], k > 0) for k, name in enumerate(CLASSES))
-    splits = {split: [f"{split}-0"] for split in SPLITS}
+    splits = {split: list(TEST_HW) if split == "test" else [f"{split}-0"] for split in SPLITS}
     plan = Plan("indian-pines", infos, 0, tuple(np.linspace(400, 1000, BANDS)), splits, (), {"kind": "test"}, False)
     writer = StoreWriter(folder, plan)
     rows, columns = np.indices(LABELS_HW.shape)
     cube_HWC = (100 * rows + columns)[..., None] + np.arange(BANDS) / 100
     for split in SPLITS:
         for image in writer.todo(split):
-            writer.write(split, image, cube_HWC.astype(np.float32), LABELS_HW)
+            writer.write(split, image, cube_HWC.astype(np.float32), TEST_HW.get(image, LABELS_HW))
     writer.finish()
 
 
@@ -77,9 +98,9 @@ class Served:
     process: subprocess.Popen[str]
 
 
-def serve(folder: Path, *options: str, **environment: str) -> Served:
-    """`hsray dashboard` in `folder`, once it answers."""
-    port = free_port()
+def serve(folder: Path, *options: str, port: int = 0, **environment: str) -> Served:
+    """`hsray dashboard` in `folder`, once it answers; on a free port where none is given."""
+    port = port or free_port()
     command = [sys.executable, "-m", "hsray.cli", "dashboard", "--no-open", "--port", str(port), *options]
     unset = ("MLFLOW_TRACKING_URI", "HSRAY_DATA", "HSRAY_RUNS", "HSRAY_MIRROR", "RAY_API_SERVER_ADDRESS")
     kept = {name: value for name, value in os.environ.items() if name not in unset} | {"HOME": str(folder)}

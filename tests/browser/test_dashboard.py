@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.browser.conftest import sync_api
-from tests.browser.scene import LABELS_HW, SEEDS, Served, make_folder, serve, stop
+from tests.browser.scene import LABELS_HW, SEEDS, TEST_HW, Served, make_folder, serve, stop
 from tests.browser.window import PAGES, WAIT_MS, Watched
 from tests.sweep.sweeps import hsray
 
@@ -124,6 +125,34 @@ def test_a_clicked_pixel_shows_its_classes_and_spectrum(
     assert f"Pixel at row {row + 1}, column {column}" in other.page.inner_text(".stMain")
     assert not other.faults
     other.context.close()
+
+
+def test_every_test_image_can_be_looked_at_and_the_worst_comes_first(watched: Watched, served: Served) -> None:
+    page = watched.open(f"{served.url}/images?a=hypersl&b=runet&image=test-2&pixel=4,5")
+    assert page.locator(".map img").count() == 5
+    said = page.inner_text(".stMain")
+    assert "3 test images to choose from" in said and "test-2 (test), row 4, column 5" in said
+    told = re.search(r"this one: A ([\d.]+) %, B ([\d.]+) %", said)
+    captions = page.locator("figcaption").all_inner_texts()
+    assert told and captions[2:4] == [f"A: hypersl, {told[1]} %", f"B: runet, {told[2]} %"]
+    scores = {}
+    for name in TEST_HW:
+        page = watched.open(f"{served.url}/images?a=hypersl&b=runet&image={name}")
+        scores[name] = float(page.locator("figcaption").nth(2).inner_text().split()[-2])
+    page = watched.open(f"{served.url}/images?a=hypersl&b=runet&order=A%27s+worst+first")
+    worst = min(scores.values())
+    assert float(page.locator("figcaption").nth(2).inner_text().split()[-2]) == worst
+
+
+def test_without_the_prepared_dataset_the_example_is_shown(watched: Watched, served: Served, tmp_path: Path) -> None:
+    other = serve(served.folder, "--mirror", str(tmp_path / "mirror"), "--data", str(tmp_path / "nowhere"))
+    try:
+        page = watched.open(f"{other.url}/images?image=test-2")
+        assert "the example is shown" in page.inner_text(".stMain")
+        assert page.locator(".map img").count() == 5
+        page.goto("about:blank")
+    finally:
+        stop(other)
 
 
 def test_live_counts_what_status_counts(watched: Watched, served: Served) -> None:

@@ -9,9 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytest.importorskip("oidc_provider_mock")
+from oidc_provider_mock import run_server_in_thread
+
 from tests.browser.conftest import sync_api
-from tests.browser.scene import make_folder, serve, stop
-from tests.browser.window import WAIT_MS, Watched
+from tests.browser.scene import free_port, make_folder, serve, stop
+from tests.browser.window import PAGES, WAIT_MS, Watched
 from tests.sweep.sweeps import TINY, start, write_experiment
 
 
@@ -74,25 +77,36 @@ def test_it_listens_on_loopback_alone_and_writes_nothing_but_the_mirror(
 
 
 def test_with_sign_in_set_up_nothing_is_shown_before_it(browser: sync_api.Browser, tmp_path: Path) -> None:
-    pytest.importorskip("authlib")
-    folder = make_folder(tmp_path)
-    secrets = folder / ".streamlit" / "secrets.toml"
-    secrets.parent.mkdir()
-    secrets.write_text(
-        '[auth]\nredirect_uri = "http://127.0.0.1/oauth2callback"\ncookie_secret = "0123456789abcdef0123456789abcdef"\n'
-        'client_id = "x"\nclient_secret = "y"\nserver_metadata_url = "http://127.0.0.1:9/.well-known"\n'
-    )
-    served = serve(folder)
-    window = Watched(browser)
-    try:
-        for path in ("/", "/leaderboard", "/runs"):
-            page = window.open(served.url + path, "text=Sign in")
-            assert page.get_by_role("button", name="Sign in").count() == 1
-            assert "demo" not in page.inner_text("body")
-            assert "indian-pines" not in page.inner_text("body")
-    finally:
-        window.context.close()
-        stop(served)
+    """Through a provider that speaks OpenID Connect and lets in whoever names himself."""
+    folder, port = make_folder(tmp_path), free_port()
+    with run_server_in_thread() as provider:
+        secrets = folder / ".streamlit" / "secrets.toml"
+        secrets.parent.mkdir()
+        secrets.write_text(
+            f'[auth]\nredirect_uri = "http://127.0.0.1:{port}/oauth2callback"\n'
+            'cookie_secret = "0123456789abcdef0123456789abcdef"\nclient_id = "hsray"\nclient_secret = "y"\n'
+            f'server_metadata_url = "http://127.0.0.1:{provider.server_port}/.well-known/openid-configuration"\n'
+        )
+        served = serve(folder, port=port)
+        window = Watched(browser)
+        try:
+            for path in ("/", "/leaderboard", "/runs"):
+                page = window.open(served.url + path, "text=Sign in")
+                assert page.get_by_role("button", name="Sign in").count() == 1
+                assert "demo" not in page.inner_text("body")
+                assert "indian-pines" not in page.inner_text("body")
+            page.get_by_role("button", name="Sign in").click()
+            page.locator("input[name=sub]").fill("somebody")
+            page.locator("button[type=submit], input[type=submit]").first.click()
+            page.wait_for_selector(PAGES["/"], timeout=WAIT_MS)
+            window.faults.clear()  # the provider has no icon
+            page = window.open(f"{served.url}/leaderboard")
+            assert "indian-pines" in page.inner_text("body")
+            assert not window.faults
+            window.page.goto("about:blank")
+        finally:
+            window.context.close()
+            stop(served)
 
 
 def _wait(page: sync_api.Page, words: str, process: subprocess.Popen[str]) -> None:

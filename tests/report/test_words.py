@@ -13,9 +13,10 @@ from PIL import Image
 
 from hsray.errors import HsrayError
 from hsray.leaderboard.charts import confusion_chart, curve_chart
+from hsray.leaderboard.predictions import read_maps
 from hsray.leaderboard.sheet import Column, Sheet
 from hsray.report.drawing import figure
-from hsray.report.examples import _example, read_maps
+from hsray.report.examples import _example
 from hsray.report.tables import sheet_html
 from tests.tracking.folders import write_predictions
 

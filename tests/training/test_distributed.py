@@ -87,6 +87,14 @@ def test_with_batch_norm_all_workers_score_the_model_that_is_saved_and_stop_toge
     assert again.loss == pytest.approx(one["test/loss"], rel=1e-5)
     pictured = np.load(tmp_path / "shared" / "predictions.npz")
     assert pictured["prediction_HW"].shape == (16, 16), "the picture comes from whichever worker has the image"
+    maps = np.load(tmp_path / "shared" / "maps.npz")
+    assert sorted(maps["images_N"]) == store.images("test"), "every test image, whichever worker read it"
+    for number, image in enumerate(maps["images_N"]):
+        labels_HW, labelled_HW = store.labels_HW("test", image), store.labels_HW("test", image) != store.ignore_id
+        pairs = labels_HW * store.num_classes + maps[f"prediction_{number}_HW"]
+        counts = np.bincount(pairs[labelled_HW].ravel(), minlength=store.num_classes**2)
+        matrix_KK = stored["confusion_NKK"][list(stored["images_N"]).index(image)]
+        assert np.array_equal(counts.reshape(matrix_KK.shape), matrix_KK)
     # Stopped in an epoch, while validating, and while reading the test set, all ends as if it had not been.
     weights, losses = zip(*((load_file(f / "best.safetensors"), losses_of(f)) for f in folders(tmp_path)), strict=True)
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

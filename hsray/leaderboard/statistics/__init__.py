@@ -23,7 +23,6 @@ from hsray.leaderboard.statistics.seeds import (
 from hsray.leaderboard.statistics.values import LEVEL, Interval, iqm, mean_sd
 
 __all__ = [
-    "BOOTSTRAP_FROM",
     "FEWEST",
     "FEWEST_DATASETS",
     "FEWEST_IMAGES",
