@@ -82,7 +82,8 @@ def _labels(experiment: str, metric: str) -> None:
     points = pl.concat([sheet.frame for sheet in sheets if "fraction_percent" in sheet.frame.columns])
     strategies, datasets = values(points, "variant"), points["dataset"].unique(maintain_order=True).to_list()
     if datasets:
-        dataset = one_of("Dataset", datasets, "dataset")
+        with st.columns([2, 5])[0]:
+            dataset = one_of("Dataset", datasets, "dataset")
         drawn = points.filter(pl.col("dataset") == dataset).with_columns(pl.col("variant").alias("strategy"))
         drawn = drawn.rename({"score": metric, "low": f"{metric}_low", "high": f"{metric}_high"})
         draw(curve_chart(drawn, metric, strategies=strategies))

@@ -42,10 +42,7 @@ def choose_image(a: Final, b: Final | None) -> str | None:
     with left:
         order = one_of("Order", ORDERS if b else ORDERS[:2], "order")
     with right:
-        image = one_of("Test image", ordered(kept, of_a, of_b, order), "image")
-    told = [f"{who} {found[image]:.1f} %" for who, found in (("A", of_a), ("B", of_b)) if found]
-    st.caption(f"{len(kept)} test images to choose from. Mean Jaccard of this one: {', '.join(told)}.")
-    return image
+        return one_of(f"Test image, of {len(kept)}", ordered(kept, of_a, of_b, order), "image")
 
 
 def ordered(names: list[str], of_a: dict[str, float], of_b: dict[str, float], order: str) -> list[str]:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hsray.errors import MachineFault
+from hsray.errors import MachineFault, RequestError
 from hsray.runlog import write_atomically
 from hsray.storage.folders import working_folder
+from hsray.storage.formats import read_object
 from hsray.storage.mirror import LOG, RESULT, Mirror
 from hsray.storage.store import Store, store_at
 
@@ -117,8 +118,15 @@ class _Helper:
             elif decided:
                 self.over = not (self.mirror.folder / RESULT).exists()
                 self._stop("the driver has decided on this run")
-            elif said is not None and (reason := json.loads(said)["stop"]):
+            elif said is not None and (reason := self._asked(said)):
                 self._stop(reason)
+
+    def _asked(self, said: bytes) -> str | None:
+        """Why the driver wants the run to stop. What cannot be understood asks for nothing: the driver refuses it."""
+        try:
+            return read_object(said, f"{self.store.uri}/{self.driver}", "stop")["stop"]
+        except RequestError:
+            return None
 
     def _stop(self, reason: str) -> None:
         if not self.stop_file.exists():

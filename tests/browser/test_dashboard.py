@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,10 +130,7 @@ def test_every_test_image_can_be_looked_at_and_the_worst_comes_first(watched: Wa
     page = watched.open(f"{served.url}/images?a=hypersl&b=runet&image=test-2&pixel=4,5")
     assert page.locator(".map img").count() == 5
     said = page.inner_text(".stMain")
-    assert "3 test images to choose from" in said and "test-2 (test), row 4, column 5" in said
-    told = re.search(r"this one: A ([\d.]+) %, B ([\d.]+) %", said)
-    captions = page.locator("figcaption").all_inner_texts()
-    assert told and captions[2:4] == [f"A: hypersl, {told[1]} %", f"B: runet, {told[2]} %"]
+    assert "Test image, of 3" in said and "test-2 (test), row 4, column 5" in said
     scores = {}
     for name in TEST_HW:
         page = watched.open(f"{served.url}/images?a=hypersl&b=runet&image={name}")

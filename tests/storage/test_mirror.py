@@ -217,6 +217,9 @@ def test_the_stop_request_reaches_a_run_and_a_driver_that_has_gone_disowns_it(
         return "never"
 
     with attached(driver.ticket, run) as folder:
+        claim = next(iter(store.list("sweep/drivers")))
+        store.put(f"sweep/drivers/{claim}", b"{")
+        time.sleep(0.3)  # it is read, and what cannot be understood stops neither the run nor its listening
         (driver.folder / "stop").write_text("Ctrl-C")
         assert stopped(folder) == "Ctrl-C"
         (folder / "last.pt").write_bytes(b"saved")
