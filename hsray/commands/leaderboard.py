@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hsray.leaderboard.sheet import Sheet
 
 Render = Callable[[int, bool], str | bytes]
+NOT_FETCHED = "confusion matrices that the mirror has no copy of are not fetched with --no-sync"
 
 
 def show_leaderboard(asked: Asked) -> None:
@@ -73,7 +74,7 @@ def _answer(asked: Asked, mirror: Mirror, format: str, notes: list[str]) -> tupl
     else:
         runs, left_out = _runs(asked, mirror)
         sheets = _of_runs(asked, mirror, runs)
-        notes += left_out
+        notes = [*notes, *left_out, *([NOT_FETCHED] if asked.compare and not asked.sync else [])]
     if sheets:
         sheets[-1] = replace(sheets[-1], notes=(*sheets[-1].notes, *notes))
     untold = notes_of(sheets) if format in FRAMES else []
@@ -96,7 +97,7 @@ def _board(asked: Asked, mirror: Mirror, format: str, notes: list[str]) -> tuple
 
         board = against_published(board)
     if asked.interval != "seeds" and not asked.sync:
-        notes = [*notes, "confusion matrices that the mirror has no copy of are not fetched with --no-sync"]
+        notes = [*notes, NOT_FETCHED]
     board = replace(board, notes=[*board.notes, *left_out, *notes])
     view = View(asked.metric, tuple(asked.group_by) or GROUPS, asked.sort, asked.pivot)
     return lambda width, colour: rendered(board, format, view, width=width, colour=colour), untold(board, format, view)
