@@ -86,6 +86,7 @@ class Dispatcher:
         self.lost: list[Lost] = []
         self.interrupted: list[Job] = []
         self._faults: dict[str, str] = {}
+        self._again: list[Job] = []
         self._epochs: dict[str, int] = {}
         for state in self.cells.values():
             best = state.study.best()
@@ -101,7 +102,7 @@ class Dispatcher:
         if stop_requested(self.folder):
             return None
         while True:
-            job = self._next_trial(wanted) or self._next_final(wanted)
+            job = self._next_again(wanted) or self._next_trial(wanted) or self._next_final(wanted)
             if job is None:
                 return None
             self.live[job.key] = job
@@ -152,6 +153,14 @@ class Dispatcher:
     def fault(self, job: Job, reason: str) -> None:
         """The machine failed a run, which may be tried again."""
         self._faults[job.key] = reason
+
+    def again(self, job: Job) -> None:
+        """A run's process has gone before the run had begun in it: it is handed out anew, before all others."""
+        if job.result is not None or stop_requested(self.folder):
+            self.ended(job)
+        else:
+            del self.live[job.key]
+            self._again.append(job)
 
     def ended(self, job: Job) -> None:
         """A run's process has ended; what came of it stands in its folder. Nothing there: it was stopped, or failed."""
@@ -229,6 +238,13 @@ class Dispatcher:
         best = state.study.best() if self.experiment.keep == "best" else None
         for number in numbers - {best.number if best else None}:
             self.discard(trial_folder(state.study.cell, number, self.folder) / WEIGHTS)
+
+    def _next_again(self, wanted: Callable[[Cell], bool]) -> Job | None:
+        for job in self._again:
+            if wanted(self.cells[job.cell].study.cell):
+                self._again.remove(job)
+                return job
+        return None
 
     def _next_trial(self, wanted: Callable[[Cell], bool]) -> Job | None:
         order = sorted(self.cells.values(), key=lambda state: (not state.study.interrupted, state.study.asked))

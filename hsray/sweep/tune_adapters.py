@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -41,6 +42,7 @@ class JobSearcher(_StaysHere, Searcher):
         self.dispatcher, self.slots, self.storage, self.home = dispatcher, slots, storage, home
         self.jobs: dict[str, Job] = {}
         self.needs: dict[str, Need] = {}
+        self.given_up: set[str] = set()  # trials that Tune ends though the machines may fail them again
         self._kinds = list(slots.kinds)
         self._waits = False  # a run waits for a node that is not there
         self._need_of = {name: slots.need(state.study.cell.resources) for name, state in dispatcher.cells.items()}
@@ -76,7 +78,10 @@ class JobSearcher(_StaysHere, Searcher):
         del self.needs[trial_id]
         job = self.jobs.pop(trial_id)
         self.home.ended(job.folder)
-        self.dispatcher.ended(job)
+        if trial_id in self.given_up:
+            self.dispatcher.again(job)
+        else:
+            self.dispatcher.ended(job)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger has it."""
@@ -94,7 +99,12 @@ class CellScheduler(_StaysHere, FIFOScheduler):
         self._ending: set[str] = set()
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """The run was lost once more than it may be: its last words, unless it has told of a fault itself."""
+        """The run was lost: its last words, unless it has told of a fault itself.
+
+        Tune never recovers a trial whose actor, handed on by another, dies before the trial has begun in it.
+        """
+        if trial.status == Trial.PENDING and trial.should_recover():
+            self.searcher.given_up.add(trial.trial_id)
         said = last_words(str(trial.get_error() or ""))
         if said and "fault" not in trial.last_result:
             self.searcher.dispatcher.fault(self.searcher.jobs[trial.trial_id], said)

@@ -223,7 +223,8 @@ def started_twice(stage: Stage) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """`shapes`: which sweeps it can befall. `early`: it may also strike before the first epoch."""
+    """`shapes`: which sweeps it can befall. `early`: it may also strike before the first epoch. `alone`: nobody has to
+    do anything; the command that was under way goes on to the end."""
 
     strike: Callable[[Stage], None]
     shapes: tuple[str, ...] = ("one", "one", "two")  # mostly the one whose table is known to the last digit
@@ -231,12 +232,13 @@ class Fault:
     disk: bool = False
     nodes: bool = False
     early: bool = True
+    alone: bool = False
 
 
 FAULTS: dict[str, Fault] = {
     "driver-kill": Fault(driver_kill),
     "ctrl-c": Fault(ctrl_c),
-    "actor-kill": Fault(actor_kill, early=False),
+    "actor-kill": Fault(actor_kill, early=False, alone=True),
     "mlflow-kill": Fault(mlflow_kill, server=True),
     "disk-full": Fault(disk_full, disk=True, early=False),
     "checkpoint-noise": Fault(checkpoint_noise, early=False),
@@ -244,9 +246,9 @@ FAULTS: dict[str, Fault] = {
     "started-twice": Fault(started_twice),
     "driver-term": Fault(driver_term),
     "ctrl-c-twice": Fault(ctrl_c_twice),
-    "worker-kill": Fault(worker_kill, ("workers",), early=False),
-    "node-lost": Fault(node_lost, ("nodes",), nodes=True, early=False),
-    "mlflow-cut": Fault(mlflow_cut, server=True, early=False),
+    "worker-kill": Fault(worker_kill, ("workers",), early=False, alone=True),
+    "node-lost": Fault(node_lost, ("nodes",), nodes=True, early=False, alone=True),
+    "mlflow-cut": Fault(mlflow_cut, server=True, early=False, alone=True),
     "checkpoint-truncated": Fault(checkpoint_truncated, early=False),
     "ledger-noise": Fault(ledger_noise, early=False),
     "ledger-deleted": Fault(ledger_deleted, early=False),

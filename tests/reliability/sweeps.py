@@ -116,6 +116,8 @@ def disturbed(folder: Path, fault_name: str, number: int, seed: int, expected: E
         else:
             missing = CELLS * (TRIALS + SEEDS) - len(stage.scene.results())
             outcome.findings = Findings(lost=missing, table=False)
+        if fault.alone and outcome.commands > 1:
+            outcome.complaints.append(f"it did not go on by itself: {stage.scene.commands[0].said[-500:]}")
         outcome.complaints += stage.complaints + [
             f"left behind: {process}" for process in stage.scene.close(RAYS_AGENTS_DIE_WITHIN_S * busy())
         ]
