@@ -16,6 +16,7 @@ from hsray.leaderboard.importance import importance, parallel_coordinates
 from hsray.leaderboard.sheet import Sheet
 
 PLACE = ("dataset", "fraction", "official", "fraction_percent", "variant")
+MOST_TRIALS = 50  # in the table
 MOST_LINES = 150  # more cannot be told apart
 NOT_SEARCHED = (*PLACE, "run_id", "name", "state", "mark", "contaminated", "score")
 
@@ -55,7 +56,7 @@ def parameters(experiment: str) -> None:
         found = [*_importance(settings().mirror, state(), experiment, cell), *sheets]
     for sheet in found:
         if len(sheet.frame) or sheet.notes:
-            show(sheet)
+            show(sheet, MOST_TRIALS)
     downloads(found, f"{experiment}-hyperparameters")
 
 

@@ -52,12 +52,12 @@ def key(entries: dict[str, str]) -> str:
     return f'<p class="key">{parts}</p>'
 
 
-def show(sheet: Sheet) -> None:
+def show(sheet: Sheet, most: int = MOST_ROWS) -> None:
     """The sheet as a table with its notes below."""
-    left_out = len(sheet.frame) - MOST_ROWS
+    left_out = len(sheet.frame) - most
     if left_out > 0:
-        note = f"the first {MOST_ROWS:,} of {len(sheet.frame):,} rows are shown; filter, or download all"
-        sheet = replace(sheet, frame=sheet.frame.head(MOST_ROWS), notes=(note, *sheet.notes))
+        note = f"the first {most:,} of {len(sheet.frame):,} rows are shown; filter, or download all"
+        sheet = replace(sheet, frame=sheet.frame.head(most), notes=(note, *sheet.notes))
     st.html(f'<div class="hsray">{section(sheet)}</div>')
 
 
