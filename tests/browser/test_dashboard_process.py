@@ -16,6 +16,7 @@ from tests.browser.conftest import sync_api
 from tests.browser.scene import free_port, make_folder, serve, stop
 from tests.browser.window import PAGES, WAIT_MS, Watched
 from tests.sweep.sweeps import TINY, start, write_experiment
+from tests.tracking.stores import Server
 
 
 def test_a_sweep_that_starts_meanwhile_appears_and_reaches_the_board(browser: sync_api.Browser, tmp_path: Path) -> None:
@@ -74,6 +75,29 @@ def test_it_listens_on_loopback_alone_and_writes_nothing_but_the_mirror(
     after = _content(folder)
     assert {name: after.get(name) for name in before} == before
     assert {name.split("/")[0] for name in after.keys() - before.keys()} <= {"mirror"}
+
+
+def test_behind_an_mlflow_server_it_shows_the_same(browser: sync_api.Browser, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    server = Server(tmp_path, f"sqlite:///{folder / 'mlflow.db'}")
+    server.start()
+    tables = []
+    try:
+        for number, uri in enumerate((server.uri, f"sqlite:///{folder / 'mlflow.db'}")):
+            served = serve(folder, "--tracking-uri", uri, "--mirror", str(tmp_path / f"mirror-{number}"))
+            window = Watched(browser)
+            try:
+                window.open(f"{served.url}/leaderboard")
+                tables.append([window.table(0), window.table(1)])
+                assert window.open(f"{served.url}/images?image=test-1").locator(".map img").count() == 5
+                assert not window.faults
+                window.page.goto("about:blank")
+            finally:
+                window.context.close()
+                stop(served)
+    finally:
+        server.kill()
+    assert tables[0] == tables[1] and all(tables[0])
 
 
 def test_with_sign_in_set_up_nothing_is_shown_before_it(browser: sync_api.Browser, tmp_path: Path) -> None:
