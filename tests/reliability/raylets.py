@@ -172,6 +172,11 @@ class Raylets:
         """Classes of the actors that live."""
         return self._ask("[a.class_name for a in ray.util.state.list_actors(limit=1000) if a.state == 'ALIVE']")
 
+    def waiting(self) -> list[dict[str, float]]:
+        """The bundles of the placement groups that no node can hold now."""
+        groups = "ray.util.placement_group_table().values()"
+        return self._ask(f"[b for g in {groups} if g['state'] == 'PENDING' for b in g['bundles'].values()]")
+
     def close(self) -> None:
         """End all processes, take the namespaces and the folder away."""
         for node in self.nodes:

@@ -122,6 +122,21 @@ def test_nodes_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not found.room([kind] * 3, kind), "one under way waits for a node itself"
 
 
+def test_where_nodes_are_started_for_what_waits_one_run_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.0)
+    monkeypatch.setenv(cluster.GROWS, "1")
+    nodes = [Node({"CPU": 2})]
+    found = Slots(Resources(), lambda: list(nodes))
+    [kind] = found.kinds
+    assert found.room([kind] * 2, kind) and not found.room([kind] * 3, kind)
+    nodes.append(Node({"CPU": 2}))
+    assert found.room([kind] * 4, kind) and not found.room([kind] * 5, kind)
+    capped = Slots(Resources(concurrent=2), lambda: list(nodes[:1]))
+    assert not capped.room([kind] * 2, kind)
+    monkeypatch.delenv(cluster.GROWS)
+    assert not Slots(Resources(), lambda: list(nodes)).room([kind] * 4, kind)
+
+
 def test_resources_follow_an_axis() -> None:
     content = {
         "name": "mixed", "task": "spectral", "axes": {"dataset": ["a"], "strategy": ["fc", "mlp"]},

@@ -21,6 +21,7 @@ from hsray.sweep.cluster.orphans import free_orphans
 
 REACH_SECONDS = 10.0
 LOOK_SECONDS = 2.0  # how old what we know of the nodes may be
+GROWS = "HSRAY_AUTOSCALING"  # set where an autoscaler starts nodes for what waits
 
 
 class Slots:
@@ -36,6 +37,7 @@ class Slots:
         self._tidy = tidy
         self._look, self._nodes, self._looked = look, look(), time.monotonic()
         self._start, self._most = self._nodes, resources.concurrent
+        self._grows = bool(os.environ.get(GROWS))
         self.kinds = needs(resources, self._start)
         for kind in self.kinds:
             if room(self._nodes, [], kind) < 1:
@@ -53,7 +55,10 @@ class Slots:
         # keep their cores, it could wait for ever.
         if any(other.workers > 1 or wanted.workers > 1 for other in live if other != wanted):
             return False
-        return room(self.nodes(), live, wanted) > 0
+        if room(self.nodes(), live, wanted) > 0:
+            return True
+        # One run that waits is what makes an autoscaler start a node; then there is room for it, and one more may wait.
+        return self._grows and wanted in live and room(self.nodes(), _but_one(live, wanted), wanted) > 0
 
     def missing(self, live: Collection[Need]) -> str | None:
         """Which run under way no node can hold even alone, and what the nodes have; None where all can run."""
@@ -76,6 +81,12 @@ class Slots:
         """How many runs fit at a time now, of the kind of which most fit."""
         most = max(room(self.nodes(), [], kind) for kind in self.kinds)
         return min(most, self._most or most)
+
+
+def _but_one(live: Collection[Need], wanted: Need) -> list[Need]:
+    others = list(live)
+    others.remove(wanted)
+    return others
 
 
 @contextmanager

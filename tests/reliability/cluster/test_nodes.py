@@ -45,6 +45,21 @@ def test_a_run_that_no_node_can_hold_says_what_it_waits_for(tmp_path: Path) -> N
         sweep.check(2)
 
 
+def test_where_nodes_are_started_for_what_waits_one_run_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an autoscaler looks at is a placement group that no node can hold yet."""
+    monkeypatch.setenv("HSRAY_AUTOSCALING", "1")
+    with Raylets(1, env=SETTINGS) as cluster:
+        sweep = Sweep(tmp_path, cluster, budget={"trials": 6, "epochs": 12, "patience": None, "halving": False})
+        sweep.start()
+        until(lambda: sweep.goes_on() and any(sweep.epochs().values()), what="work on the only node")
+        until(lambda: sweep.goes_on() and cluster.waiting() == [{"CPU": 1.0}], what="one run that waits")
+        joined = cluster.add(1, env=SETTINGS, wait=False)
+        until(lambda: sweep.goes_on() and busy(joined), what="work on the node that came for it")
+        until(lambda: sweep.goes_on() and cluster.waiting() == [{"CPU": 1.0}], what="one more run that waits")
+        assert sweep.wait() == 0, sweep.said
+        sweep.check(6)
+
+
 def test_a_trial_is_lost_more_often_than_three_times(tmp_path: Path) -> None:
     with Raylets(1, env=SETTINGS) as cluster:
         sweep = Sweep(tmp_path, cluster, budget={"trials": 1, "epochs": 40, "patience": None}, search={})
