@@ -84,6 +84,7 @@ def _labels(experiment: str, metric: str) -> None:
     if datasets:
         with st.columns([2, 5])[0]:
             dataset = one_of("Dataset", datasets, "dataset")
+        st.subheader(plain(dataset))
         drawn = points.filter(pl.col("dataset") == dataset).with_columns(pl.col("variant").alias("strategy"))
         drawn = drawn.rename({"score": metric, "low": f"{metric}_low", "high": f"{metric}_high"})
         draw(curve_chart(drawn, metric, strategies=strategies))

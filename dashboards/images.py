@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,8 @@ def page() -> None:
     for side, name, final in (("A", picked.name_a, a), ("B", picked.name_b, b)):
         if final is not None:
             shown = final.coloured(final.prediction_HW, only_labelled=only_labelled)
-            maps.append((f"{side}: {name}, {100 * final.score:.1f} %", shown))
+            score = "no labels" if math.isnan(final.score) else f"{100 * final.score:.1f} %"
+            maps.append((f"{side}: {name}, {score}", shown))
     counts: dict[str, int] = {}
     if b is not None:
         picture, counts = standing(a, b)
@@ -115,13 +117,13 @@ def _final(found: pl.DataFrame, variant: str, seed: int) -> Final | None:
 
 def _on_image(dataset: str, a: Final, b: Final | None) -> Picked:
     """The two on the image that is chosen, where there is a choice and the prepared dataset is there."""
-    image = choose_image(a, b)
-    if image is not None:
-        try:
+    try:
+        image = choose_image(a, b)
+        if image is not None:
             of_a, of_b = of_image(a, dataset, image), of_image(b, dataset, image) if b else None
             return Picked(dataset, image, a.name, of_a, b.name if b else NOBODY, of_b)
-        except HsrayError as error:
-            st.info(fault(error) + "\n\nSo the example is shown that finals keep.", icon=":material/hide_image:")
+    except HsrayError as error:
+        st.info(fault(error) + "\n\nSo the example is shown that finals keep.", icon=":material/hide_image:")
     if b is not None and not np.array_equal(a.example.labels_HW, b.example.labels_HW):
         st.warning("A and B were scored on other labels, so they cannot be set against each other")
         b = None

@@ -33,14 +33,17 @@ class Final:
 
 def choose_image(a: Final, b: Final | None) -> str | None:
     """Let one test image be chosen of those that both keep; None where there is no choice: the finals' example."""
-    kept = _names(a) if b is None else [name for name in _names(a) if name in _names(b)]
-    if len(kept) < 2:
+    of_both = set(_names(a)) & set(_names(b) if b else _names(a))
+    if len(of_both) < 2:
         return None
     of_a, of_b = image_scores(a), image_scores(b) if b else {}
-    kept = [name for name in kept if name in of_a and (b is None or name in of_b)]
+    kept = [name for name in _names(a) if name in of_both and name in of_a and (b is None or name in of_b)]
     left, right = st.columns([1, 2])
     with left:
         order = one_of("Order", ORDERS if b else ORDERS[:2], "order")
+    if st.session_state.setdefault("ordered", order) != order:  # begin anew; a link's own image stays
+        st.session_state["ordered"] = order
+        st.session_state.pop("image", None)
     with right:
         return one_of(f"Test image, of {len(kept)}", ordered(kept, of_a, of_b, order), "image")
 
@@ -89,8 +92,16 @@ def of_image(final: Final, dataset: str, image: str) -> Predictions:
 
 
 def _names(final: Final) -> tuple[str, ...]:
-    path = mirror().artifact(final.run_id, MAPS)
-    return _read_names(str(path), changed(path)) if path else ()
+    if not _has_maps(settings().mirror, final.run_id):
+        return ()
+    path = _artifact(final, MAPS)
+    return _read_names(str(path), changed(path))
+
+
+@st.cache_resource(max_entries=4096, show_spinner=False)
+def _has_maps(folder: str, run_id: str) -> bool:
+    """A final of a scene, or of an hsray that did not write them, has none: MLflow is asked once."""
+    return mirror().artifact(run_id, MAPS) is not None
 
 
 def _artifact(final: Final, name: str) -> Path:

@@ -39,8 +39,8 @@ def shown_images(store: CubeStore) -> list[str]:
 def mapped_images(store: CubeStore) -> list[str]:
     """Test images whose predictions a final keeps, for those who look through them; the telling one first.
 
-    All of them, or as many, evenly spread, as have together `MAPPED_PIXELS`. None for the blocks of a scene, which one
-    picture shows together, and for loose spectra.
+    All of several, or as many, evenly spread, as have together `MAPPED_PIXELS`. None for the blocks of a scene, which
+    one picture shows together, and for loose spectra.
     """
     shown = shown_images(store)
     if not shown or _BLOCK.match(shown[0]):
@@ -48,7 +48,8 @@ def mapped_images(store: CubeStore) -> list[str]:
     others = [name for name in store.images("test") if name != shown[0]]
     pixels = store.statistics("test").shapes_N2.prod(axis=1).mean()
     count = min(len(others), int(MAPPED_PIXELS // pixels) - 1)
-    return shown + [others[round(place)] for place in np.linspace(0, len(others) - 1, max(count, 0))]
+    spread = [others[round(place)] for place in np.linspace(0, len(others) - 1, max(count, 0))]
+    return shown + spread if spread else []
 
 
 def mosaic(store: CubeStore, split: str, predictions: dict[str, np.ndarray]) -> Mosaic:

@@ -86,7 +86,7 @@ class Dispatcher:
         self.lost: list[Lost] = []
         self.interrupted: list[Job] = []
         self._faults: dict[str, str] = {}
-        self._again: list[Job] = []
+        self.handed_back: list[Job] = []
         self._epochs: dict[str, int] = {}
         for state in self.cells.values():
             best = state.study.best()
@@ -160,7 +160,7 @@ class Dispatcher:
             self.ended(job)
         else:
             del self.live[job.key]
-            self._again.append(job)
+            self.handed_back.append(job)
 
     def ended(self, job: Job) -> None:
         """A run's process has ended; what came of it stands in its folder. Nothing there: it was stopped, or failed."""
@@ -240,9 +240,9 @@ class Dispatcher:
             self.discard(trial_folder(state.study.cell, number, self.folder) / WEIGHTS)
 
     def _next_again(self, wanted: Callable[[Cell], bool]) -> Job | None:
-        for job in self._again:
+        for job in self.handed_back:
             if wanted(self.cells[job.cell].study.cell):
-                self._again.remove(job)
+                self.handed_back.remove(job)
                 return job
         return None
 

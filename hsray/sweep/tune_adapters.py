@@ -6,6 +6,7 @@ Tune's own bookkeeping starts afresh with every command and is never restored: t
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -50,9 +51,10 @@ class JobSearcher(_StaysHere, Searcher):
     def suggest(self, trial_id: str) -> Any:
         live = list(self.needs.values())
         self._say_what_waits(live)  # also where all slots are taken: it notices what has gone
-        for need in self._kinds:
+        # A run that may wait for a node comes after all for which there is room.
+        for ahead, need in product((False, True), list(self._kinds)):
             # Where nothing runs there is nothing to wait for but a node: what is asked for makes Ray look for one.
-            if live and not self.slots.room(live, need):
+            if live and not self.slots.room(live, need, ahead=ahead):
                 continue
             job = self.dispatcher.next_job(partial(self._is_of, need))
             if job is not None:

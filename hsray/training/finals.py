@@ -62,7 +62,7 @@ def write_test_results(
         )
         write_atomically(folder / PICTURE, prediction_png(view, colours_K3, store.ignore_id))
         artifacts += [PREDICTIONS, PICTURE]
-    if len(mapped) > 1:
+    if mapped:
         maps = {f"prediction_{number}_HW": test.predictions[image] for number, image in enumerate(mapped)}
         _write_npz(folder / MAPS, images_N=np.array(mapped), **maps)
         artifacts.append(MAPS)

@@ -133,11 +133,16 @@ def test_every_test_image_can_be_looked_at_and_the_worst_comes_first(watched: Wa
     assert "Test image, of 3" in said and "test-2 (test), row 4, column 5" in said
     scores = {}
     for name in TEST_HW:
-        page = watched.open(f"{served.url}/images?a=hypersl&b=runet&image={name}")
+        page = watched.open(f"{served.url}/images?a=efficientnet&b=runet&image={name}")
         scores[name] = float(page.locator("figcaption").nth(2).inner_text().split()[-2])
-    page = watched.open(f"{served.url}/images?a=hypersl&b=runet&order=A%27s+worst+first")
     worst = min(scores.values())
+    assert scores["test-0"] != worst
+    page = watched.open(f"{served.url}/images?a=efficientnet&b=runet&order=A%27s+worst+first")
     assert float(page.locator("figcaption").nth(2).inner_text().split()[-2]) == worst
+    page = watched.open(f"{served.url}/images?a=efficientnet&b=runet")
+    page.locator('[data-testid="stSelectbox"]', has_text="Order").locator("input").click()
+    page.get_by_role("option", name="A's worst first").click()
+    page.wait_for_selector(f"figcaption:has-text('{worst} %')", timeout=WAIT_MS)
 
 
 def test_without_the_prepared_dataset_the_example_is_shown(watched: Watched, served: Served, tmp_path: Path) -> None:

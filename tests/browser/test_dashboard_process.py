@@ -9,9 +9,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytest.importorskip("oidc_provider_mock")
-from oidc_provider_mock import run_server_in_thread
-
 from tests.browser.conftest import sync_api
 from tests.browser.scene import free_port, make_folder, serve, stop
 from tests.browser.window import PAGES, WAIT_MS, Watched
@@ -102,8 +99,9 @@ def test_behind_an_mlflow_server_it_shows_the_same(browser: sync_api.Browser, tm
 
 def test_with_sign_in_set_up_nothing_is_shown_before_it(browser: sync_api.Browser, tmp_path: Path) -> None:
     """Through a provider that speaks OpenID Connect and lets in whoever names himself."""
+    mock = pytest.importorskip("oidc_provider_mock")
     folder, port = make_folder(tmp_path), free_port()
-    with run_server_in_thread() as provider:
+    with mock.run_server_in_thread() as provider:
         secrets = folder / ".streamlit" / "secrets.toml"
         secrets.parent.mkdir()
         secrets.write_text(

@@ -128,13 +128,23 @@ def test_where_nodes_are_started_for_what_waits_one_run_waits(monkeypatch: pytes
     nodes = [Node({"CPU": 2})]
     found = Slots(Resources(), lambda: list(nodes))
     [kind] = found.kinds
-    assert found.room([kind] * 2, kind) and not found.room([kind] * 3, kind)
+    assert found.room([kind] * 2, kind, ahead=True) and not found.room([kind] * 3, kind, ahead=True)
+    assert not found.room([kind] * 2, kind), "what has room comes first"
     nodes.append(Node({"CPU": 2}))
-    assert found.room([kind] * 4, kind) and not found.room([kind] * 5, kind)
+    assert found.room([kind] * 4, kind, ahead=True) and not found.room([kind] * 5, kind, ahead=True)
     capped = Slots(Resources(concurrent=2), lambda: list(nodes[:1]))
-    assert not capped.room([kind] * 2, kind)
-    monkeypatch.delenv(cluster.GROWS)
-    assert not Slots(Resources(), lambda: list(nodes)).room([kind] * 4, kind)
+    assert not capped.room([kind] * 2, kind, ahead=True)
+    monkeypatch.setenv(cluster.GROWS, "0")
+    assert not Slots(Resources(), lambda: list(nodes)).room([kind] * 4, kind, ahead=True)
+
+
+def test_a_run_that_waits_for_a_node_keeps_no_other_kind_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cluster.GROWS, "1")
+    found = slots(Resources(gpus={"strategy": {"mlp": 1, "fc": 0}}), {"CPU": 4, "GPU": 1})
+    gpu, cpu = sorted(found.kinds, key=lambda kind: -kind.gpu)
+    assert found.room([gpu], gpu, ahead=True) and not found.room([gpu, gpu], gpu, ahead=True)
+    assert found.room([gpu, gpu], cpu, ahead=True), "three cores are free beside the run that waits for a GPU"
+    assert not found.room([gpu, gpu, cpu, cpu, cpu], cpu, ahead=True)
 
 
 def test_resources_follow_an_axis() -> None:

@@ -37,7 +37,7 @@ class Slots:
         self._tidy = tidy
         self._look, self._nodes, self._looked = look, look(), time.monotonic()
         self._start, self._most = self._nodes, resources.concurrent
-        self._grows = bool(os.environ.get(GROWS))
+        self._grows = os.environ.get(GROWS, "0") not in ("", "0")
         self.kinds = needs(resources, self._start)
         for kind in self.kinds:
             if room(self._nodes, [], kind) < 1:
@@ -47,8 +47,9 @@ class Slots:
         """What a run with these resources (a cell's) takes. What is `auto` was settled when the sweep started."""
         return need(resources, self._start, self.kinds[0].spare)
 
-    def room(self, live: Collection[Need], wanted: Need) -> bool:
-        """Is there room for one more run beside those under way?"""
+    def room(self, live: Collection[Need], wanted: Need, *, ahead: bool = False) -> bool:
+        """Is there room for one more run beside those under way? `ahead`: where nodes are started for what waits, one
+        of all these may wait."""
         if self._most is not None and len(live) >= self._most:
             return False
         # With several workers a run waits until Ray has room for all: beside runs of other kinds, whose idle actors
@@ -58,7 +59,9 @@ class Slots:
         if room(self.nodes(), live, wanted) > 0:
             return True
         # One run that waits is what makes an autoscaler start a node; then there is room for it, and one more may wait.
-        return self._grows and wanted in live and room(self.nodes(), _but_one(live, wanted), wanted) > 0
+        if not ahead or not self._grows:
+            return False
+        return any(room(self.nodes(), _but_one(live, one), wanted) > 0 for one in set(live))
 
     def missing(self, live: Collection[Need]) -> str | None:
         """Which run under way no node can hold even alone, and what the nodes have; None where all can run."""
@@ -83,9 +86,9 @@ class Slots:
         return min(most, self._most or most)
 
 
-def _but_one(live: Collection[Need], wanted: Need) -> list[Need]:
+def _but_one(live: Collection[Need], one: Need) -> list[Need]:
     others = list(live)
-    others.remove(wanted)
+    others.remove(one)
     return others
 
 

@@ -25,7 +25,7 @@ def stopped(
     if dispatcher is None:
         parts.append("no run had been started")
     else:
-        begun = [*dispatcher.interrupted, *dispatcher.live.values()]
+        begun = [*dispatcher.interrupted, *dispatcher.live.values(), *dispatcher.handed_back]
         runs = [f"{_counted(len(begun), 'run')} under way"] if stored and begun else _runs(stopper, begun)
         parts += [*runs, _left(dispatcher)]
     if undelivered:
