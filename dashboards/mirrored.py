@@ -85,7 +85,13 @@ def finals(experiment: str) -> pl.DataFrame:
 
 def mirror() -> Mirror:
     """For artefacts: kept copies, fetched from MLflow the first time."""
-    return Mirror(settings().mirror_folder, uri=settings().uri)
+    return _mirror(settings().mirror, settings().uri, state())
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _mirror(folder: str, uri: str, state: str) -> Mirror:
+    """Opened once for what it holds: a page asks for several files, and each opening looks through all runs."""
+    return Mirror(Path(folder), uri=uri)
 
 
 def state() -> str:

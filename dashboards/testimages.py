@@ -33,11 +33,12 @@ class Final:
 
 def choose_image(a: Final, b: Final | None) -> str | None:
     """Let one test image be chosen of those that both keep; None where there is no choice: the finals' example."""
-    of_both = set(_names(a)) & set(_names(b) if b else _names(a))
+    names = _names(a)
+    of_both = set(names).intersection(_names(b) if b else names)
     if len(of_both) < 2:
         return None
     of_a, of_b = image_scores(a), image_scores(b) if b else {}
-    kept = [name for name in _names(a) if name in of_both and name in of_a and (b is None or name in of_b)]
+    kept = [name for name in names if name in of_both and name in of_a and (b is None or name in of_b)]
     left, right = st.columns([1, 2])
     with left:
         order = one_of("Order", ORDERS if b else ORDERS[:2], "order")

@@ -63,6 +63,7 @@ class Dispatcher:
     ended and it is known which finals count; `tell(line)` tells people something, `discard(file)` deletes a file that
     is of no more use. Once the sweep is asked to stop, nothing more is handed out, and runs that end without a result
     are `interrupted`. Else they are `lost`. Both stay open: the same command goes on with them.
+    `handed_back` are runs that had not begun when their process went; the next that are handed out.
     """
 
     def __init__(
